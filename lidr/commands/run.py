@@ -1,0 +1,112 @@
+"""``lidr run``: one run, or a Hydra multirun of many."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lidr.config import RunConfig
+from lidr.errors import LidrError
+from lidr.store import RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Runs what the overrides name; returns the exit code."""
+    from lidr.compose import compose_run, is_sweep
+    from lidr.logs import show
+
+    show()
+    if is_sweep(overrides):
+        return _sweep([o for o in overrides if o not in ("-m", "--multirun")])
+    config = compose_run(overrides)
+    return _single(config)
+
+
+def _single(config: RunConfig) -> int:
+    from lidr.loop import run as run_loop
+    from lidr.report import read_scores, terminal_table
+
+    result = run_loop(config)
+    console = Console()
+    scores = read_scores(result.run.root)
+    if scores:
+        console.print(terminal_table(scores))
+    console.print(f"run     {result.run.root}", highlight=False, soft_wrap=True)
+    console.print(f"report  {result.report}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _sweep(overrides: list[str]) -> int:
+    """Every job is validated before the first starts; a failed one does not stop the others."""
+    from lidr.compose import compose_sweep
+
+    jobs = compose_sweep(overrides)
+    folders = [RunDirectory.of(config) for _, config in jobs]
+    before = [_state(folder) for folder in folders]
+    log.info("%d jobs, %d of them done before", len(jobs), before.count("done"))
+    _hydra_main(["--multirun", *overrides])
+    after = [_state(folder) for folder in folders]
+    words = ["skipped" if was == "done" else "ok" if now == "done" else "failed" for was, now in zip(before, after, strict=True)]
+    _print_jobs(jobs, folders, words)
+    return 1 if "failed" in words else 0
+
+
+def _state(folder: RunDirectory) -> str:
+    return folder.status().status
+
+
+def _print_jobs(jobs: Sequence[tuple[list[str], RunConfig]], folders: Sequence[RunDirectory], words: list[str]) -> None:
+    table = Table("job", "overrides", "result", "run", box=None, header_style="bold")
+    for number, ((overrides, _), folder, word) in enumerate(zip(jobs, folders, words, strict=True)):
+        error = folder.status().error if word == "failed" else None
+        table.add_row(str(number), " ".join(overrides), f"{word}: {error}" if error else word, str(folder.root))
+    console = Console()
+    console.print(table)
+    counts = Counter(words)
+    console.print(", ".join(f"{counts[word]} {word}" for word in ("ok", "failed", "skipped")), highlight=False)
+
+
+def hydra_help(overrides: Sequence[str]) -> int:
+    """Hydra's own ``--help``, ``--cfg`` and ``--info``, over the project's groups."""
+    _hydra_main(list(overrides))
+    return 0
+
+
+def _hydra_main(arguments: list[str]) -> None:
+    import hydra
+
+    from lidr.compose import VERSION_BASE, config_folder, register
+
+    register()
+    argv, sys.argv = sys.argv, ["lidr run", *arguments]
+    try:
+        hydra.main(
+            config_path=str(config_folder("conf").resolve()), config_name="config", version_base=VERSION_BASE
+        )(_task)()
+    finally:
+        sys.argv = argv
+
+
+def _task(values: Any) -> str:
+    """One job of a multirun; its failure is written down in its own run and does not stop the others."""
+    from lidr.compose import to_run
+    from lidr.logs import show
+    from lidr.loop import run as run_loop
+
+    show()
+    config = to_run(values)
+    try:
+        run_loop(config)
+    except LidrError as error:
+        log.error("%s", error)
+    except Exception as error:
+        log.error("%s: %s; the traceback is in %s", type(error).__name__, error, RunDirectory.of(config).root / "log.txt")
+    return _state(RunDirectory.of(config))

@@ -1,0 +1,64 @@
+"""Which run a configuration names: the hash of its resolved values minus runtime-only keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lidr.config.load import to_mapping
+from lidr.config.schema import SCHEMA_VERSION, RunConfig
+
+# They say where and how a run is computed, not what: another value of theirs is the same run.
+RUNTIME_KEYS = frozenset(
+    {
+        "paths",
+        "tracking",
+        "processes",
+        "prompts.root",
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.threads",
+    }
+)
+_RUNTIME_SUFFIXES = (".prompts.root",)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and leaf of a nested mapping; lists are leaves."""
+    for key, value in values.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            yield from flatten(value, path)
+        else:
+            yield path, value
+
+
+def is_runtime(key: str) -> bool:
+    """Whether a dotted key is left out of the identity."""
+    parts = key.split(".")
+    prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
+    return bool(prefixes & RUNTIME_KEYS) or key.endswith(_RUNTIME_SUFFIXES)
+
+
+def identity_values(config: RunConfig) -> dict[str, Any]:
+    """The values that define a run, by dotted key, sorted."""
+    return dict(sorted((k, v) for k, v in flatten(to_mapping(config)) if not is_runtime(k)))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def identity(config: RunConfig) -> str:
+    """Eight hexadecimal digits that name the run; the same before it starts and from its own config.yaml."""
+    return digest({"schema": SCHEMA_VERSION, **identity_values(config)})[:8]
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ between two flat mappings, with both values; an absent key reads as None."""
+    keys = sorted(set(ours) | set(theirs))
+    return {k: (ours.get(k), theirs.get(k)) for k in keys if ours.get(k) != theirs.get(k)}

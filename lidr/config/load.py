@@ -1,0 +1,151 @@
+"""From plain values to a `RunConfig`, with every fault found at once, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import yaml  # type: ignore[import-untyped]
+from pydantic import TypeAdapter, ValidationError
+
+from lidr.config import rules
+from lidr.config.schema import RunConfig
+from lidr.errors import ConfigError, LidrError, did_you_mean
+
+
+def from_mapping(values: Mapping[str, Any]) -> RunConfig:
+    """Validates plain values against the schema and the rules between them.
+
+    Raises:
+        ConfigError: with every problem found, each naming its config path.
+    """
+    try:
+        config = _adapter().validate_json(json.dumps(values), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise ConfigError(_explain(dict(e)) for e in error.errors()) from None
+    problems = list(rules.violations(config))
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def to_mapping(config: RunConfig) -> dict[str, Any]:
+    """Plain values (dicts, lists, strings, numbers) of a configuration."""
+    values: dict[str, Any] = _adapter().dump_python(config, mode="json")
+    return values
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The resolved configuration as YAML, as it lies in a run directory."""
+    return str(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True))
+
+
+def read_config(path: Path) -> RunConfig:
+    """Reads a configuration made by `to_yaml`.
+
+    Raises:
+        LidrError: the file is missing or no YAML mapping.
+        ConfigError: its values do not fit the schema.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LidrError(f"not a readable configuration ({error.__class__.__name__})", where=str(path)) from error
+    if not isinstance(values, dict):
+        raise LidrError("not a mapping of keys to values", where=str(path))
+    return from_mapping(values)
+
+
+@cache
+def _adapter() -> TypeAdapter[RunConfig]:
+    return TypeAdapter(RunConfig)
+
+
+def schema_keys() -> frozenset[str]:
+    """Every dotted key the schema knows; ``*`` stands for a free name, as in ``evaluation.*.kind``."""
+    return frozenset(_walk(RunConfig, ""))
+
+
+def knows(key: str) -> bool:
+    """Whether a dotted key, a section included, is in the schema."""
+    parts = key.split(".")
+    return any(_matches(parts, known.split(".")) for known in schema_keys())
+
+
+def suggest(key: str) -> str:
+    """What to type instead of an unknown dotted key."""
+    concrete = sorted(k for k in schema_keys() if "*" not in k)
+    head, _, last = key.rpartition(".")
+    siblings = [k.rpartition(".")[2] for k in concrete if k.rpartition(".")[0] == head]
+    if siblings and head:
+        return did_you_mean(last, siblings)
+    same_leaf = [k for k in concrete if k.rpartition(".")[2] == last]
+    return f"did you mean {same_leaf[0]!r}?" if same_leaf else did_you_mean(key, concrete)
+
+
+def _matches(parts: list[str], known: list[str]) -> bool:
+    return len(parts) == len(known) and all(k in ("*", p) for p, k in zip(parts, known, strict=True))
+
+
+def _walk(hint: Any, prefix: str) -> Iterator[str]:
+    """Dotted keys below a type: sections and leaves."""
+    for name, child in get_type_hints(hint).items():
+        path = f"{prefix}.{name}" if prefix else name
+        yield path
+        if dataclasses.is_dataclass(child):
+            yield from _walk(child, path)
+        elif get_origin(child) is dict:
+            yield f"{path}.*"
+            yield from _walk(get_args(child)[1], f"{path}.*")
+
+
+def _explain(error: dict[str, Any]) -> LidrError:
+    path = ".".join(str(part) for part in error["loc"])
+    kind = str(error["type"])
+    if kind == "unexpected_keyword_argument":
+        return LidrError("unknown key", where=path, instead=suggest(path))
+    if kind in ("missing", "missing_argument"):
+        return LidrError("has no value", where=path, instead=f"type {path}=<value>")
+    shown = json.dumps(error["input"], ensure_ascii=False)
+    if kind == "enum":
+        return LidrError(f"{shown} is not a choice", where=path, instead=_enum_choices(error))
+    return LidrError(f"{shown} has the wrong type", where=path, instead=f"it must be {_type_name(error['loc'])}")
+
+
+def _enum_choices(error: dict[str, Any]) -> str:
+    hint = _type_at(error["loc"])
+    choices = [str(m.value) for m in hint] if isinstance(hint, type) and issubclass(hint, Enum) else []
+    return did_you_mean(str(error["input"]), choices)
+
+
+def _type_at(loc: tuple[str | int, ...]) -> Any:
+    hint: Any = RunConfig
+    for part in loc:
+        if get_origin(hint) is dict:
+            hint = get_args(hint)[1]
+        elif get_origin(hint) is tuple:
+            args = get_args(hint)
+            hint = args[0] if args[-1] is Ellipsis else args[int(part)]
+        elif dataclasses.is_dataclass(hint):
+            hint = get_type_hints(hint).get(str(part))
+    return hint
+
+
+def _type_name(loc: tuple[str | int, ...]) -> str:
+    hint = _type_at(loc)
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join("null" if a is type(None) else _plain(a) for a in get_args(hint))
+    return _plain(hint)
+
+
+def _plain(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return "a list, as in [a,b]"
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return names.get(hint, "a section of keys")

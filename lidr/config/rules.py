@@ -1,0 +1,119 @@
+"""Rules between the values of a configuration that types alone cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lidr import languages
+from lidr.config.schema import LanguagesConfig, ObjectiveName, PromptFormat, RunConfig
+from lidr.errors import LidrError, did_you_mean
+
+
+def violations(config: RunConfig) -> Iterator[LidrError]:
+    """Every broken rule, each with its config path and what to type instead."""
+    yield from _languages(config.languages)
+    yield from _ranges(config)
+    yield from _batches(config)
+    yield from _pairs(config)
+    yield from _templates(config)
+    yield from _evaluation(config)
+
+
+def _languages(section: LanguagesConfig) -> Iterator[LidrError]:
+    for code in section.all:
+        if not languages.is_known(code):
+            yield LidrError(
+                f"unknown language code {code!r}", where="languages", instead=did_you_mean(code, languages.codes())
+            )
+    if not section.non_dominant:
+        yield LidrError("is empty", where="languages.non_dominant", instead="type languages.non_dominant=[es,de]")
+    for code in sorted({c for c in section.all if section.all.count(c) > 1}):
+        yield LidrError(
+            f"{code!r} is named more than once among dominant, non_dominant and unseen",
+            where="languages",
+            instead="name each language once",
+        )
+
+
+def _ranges(config: RunConfig) -> Iterator[LidrError]:
+    positive = {
+        "objective.beta": config.objective.beta,
+        "training.lr": config.training.lr,
+        "training.global_batch": config.training.global_batch,
+        "training.micro_batch": config.training.micro_batch,
+        "training.epochs": config.training.epochs,
+        "training.max_length": config.training.max_length,
+        "training.max_grad_norm": config.training.max_grad_norm,
+        "training.checkpoint_steps": config.training.checkpoint_steps,
+        "prompts.limit": config.prompts.limit,
+        "engine.batch_size": config.engine.batch_size,
+        "engine.sampling.max_new_tokens": config.engine.sampling.max_new_tokens,
+        "engine.sampling.repetition_penalty": config.engine.sampling.repetition_penalty,
+        "translator.sampling.max_new_tokens": config.translator.sampling.max_new_tokens,
+        "translator.sampling.repetition_penalty": config.translator.sampling.repetition_penalty,
+        "trainer.devices": config.trainer.devices,
+        "trainer.threads": config.trainer.threads,
+    }
+    at_least_zero = {
+        "seed": config.seed,
+        "iterations": config.iterations,
+        "objective.alpha": config.objective.alpha,
+        "training.weight_decay": config.training.weight_decay,
+        "lora.rank": config.lora.rank,
+        "engine.sampling.temperature": config.engine.sampling.temperature,
+        "tracking.sample_pairs": config.tracking.sample_pairs,
+    }
+    yield from (_out_of_range(k, v, "greater than 0") for k, v in positive.items() if not v > 0)
+    yield from (_out_of_range(k, v, "0 or greater") for k, v in at_least_zero.items() if not v >= 0)
+    shares = {
+        "training.warmup_ratio": config.training.warmup_ratio,
+        "pairs.filters.repetition_max_share": config.pairs.filters.repetition_max_share,
+        "engine.sampling.top_p": config.engine.sampling.top_p,
+        "lora.dropout": config.lora.dropout,
+    }
+    yield from (_out_of_range(k, v, "between 0 and 1") for k, v in shares.items() if not 0 <= v <= 1)
+
+
+def _out_of_range(key: str, value: float, wanted: str) -> LidrError:
+    return LidrError(f"{value} is out of range", where=key, instead=f"it must be {wanted}")
+
+
+def _batches(config: RunConfig) -> Iterator[LidrError]:
+    training = config.training
+    if training.micro_batch > 0 and training.global_batch % training.micro_batch:
+        yield LidrError(
+            f"{training.micro_batch} does not divide training.global_batch={training.global_batch}",
+            where="training.micro_batch",
+            instead="pick a divisor",
+        )
+
+
+def _pairs(config: RunConfig) -> Iterator[LidrError]:
+    if not config.pairs.types:
+        yield LidrError("is empty", where="pairs.types", instead="type pairs.types=[nl,en]")
+    if config.objective.name is ObjectiveName.SFT and config.objective.alpha == 0:
+        yield LidrError("objective=sft trains on the NLL term alone", where="objective.alpha", instead="type a value above 0")
+
+
+def _templates(config: RunConfig) -> Iterator[LidrError]:
+    for field in ("{source}", "{target_language}"):
+        if field not in config.translator.template:
+            yield LidrError(f"lacks {field}", where="translator.template", instead=f"put {field} where it belongs")
+    instruction = config.prompts.instruction
+    if instruction is not None and "{prompt}" not in instruction:
+        yield LidrError("lacks {prompt}", where="prompts.instruction", instead="put {prompt} where the prompt belongs")
+    if config.prompts.format is not PromptFormat.LAB and config.prompts.root is None:
+        yield LidrError("has no value", where="prompts.root", instead="type prompts.root=<folder of the prompt files>")
+    if config.prompts.format is not PromptFormat.LAB and not config.prompts.files:
+        yield LidrError("is empty", where="prompts.files", instead="type prompts.files=['{language}.jsonl']")
+
+
+def _evaluation(config: RunConfig) -> Iterator[LidrError]:
+    for name, benchmark in config.evaluation.items():
+        for code in benchmark.languages:
+            if code not in config.languages.all:
+                yield LidrError(
+                    f"{code!r} is no language of this run",
+                    where=f"evaluation.{name}.languages",
+                    instead=did_you_mean(code, config.languages.all),
+                )

@@ -1,0 +1,297 @@
+"""The schema of a run: what a resolved configuration may say, and which run it names.
+
+YAML (``conf/``) is for people, these frozen dataclasses are for the code: everything inside ``lidr/`` takes
+them and never an OmegaConf object. Meaning and unit of every key stand beside it in ``conf/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+SCHEMA_VERSION = 1
+
+
+class Precision(StrEnum):
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class PromptFormat(StrEnum):
+    """How a prompt file is laid out."""
+
+    JSONL = "jsonl"
+    JSON_ARRAY = "json_array"
+    LAB = "lab"
+
+
+class OnIncomplete(StrEnum):
+    """What to do with a prompt that is missing, empty or duplicated in some language."""
+
+    ERROR = "error"
+    DROP = "drop"
+
+
+class PromptSchedule(StrEnum):
+    FRESH = "fresh"
+    REUSE = "reuse"
+
+
+class Reference(StrEnum):
+    """The frozen reference pi_ref of iteration t+1: M_t, or M_0 throughout."""
+
+    PREVIOUS = "previous"
+    INITIAL = "initial"
+
+
+class PairType(StrEnum):
+    """nl: (x^l, y^{en->l} over y^l). en: (x^en, y^en over y^{l->en})."""
+
+    NL = "nl"
+    EN = "en"
+
+
+class EnRejected(StrEnum):
+    """Which language's answer, translated into en, is rejected in the dominant-language pair."""
+
+    LAST = "last"
+    RANDOM = "random"
+    ALL = "all"
+    WORST = "worst"
+
+
+class ObjectiveName(StrEnum):
+    DPO = "dpo"
+    SFT = "sft"
+
+    @property
+    def is_preference(self) -> bool:
+        """Whether the objective compares chosen with rejected under a reference."""
+        return self is ObjectiveName.DPO
+
+
+class NllNorm(StrEnum):
+    """Divide -log pi(y_w|x) by the response's own length, or by the tokens of the whole step."""
+
+    SEQUENCE = "sequence"
+    TOKEN = "token"
+
+
+class TooLong(StrEnum):
+    TRUNCATE = "truncate"
+    DROP = "drop"
+
+
+class Schedule(StrEnum):
+    COSINE = "cosine"
+    LINEAR = "linear"
+    CONSTANT = "constant"
+
+
+class Accelerator(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class TrackingMode(StrEnum):
+    WANDB = "wandb"
+    OFFLINE = "offline"
+    NONE = "none"
+
+
+class BenchmarkKind(StrEnum):
+    """lab: exact checks of arithmetic answers. fidelity: is the answer in the prompt's language."""
+
+    LAB = "lab"
+    FIDELITY = "fidelity"
+
+
+class Processes(StrEnum):
+    """Every stage that loads a model in a process of its own, or all in this one."""
+
+    SEPARATE = "separate"
+    INLINE = "inline"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name: str
+    path: str
+    revision: str | None
+    precision: Precision
+    system_prompt: str | None
+
+
+@dataclass(frozen=True)
+class LanguagesConfig:
+    dominant: str
+    non_dominant: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The languages of the loop, dominant first."""
+        return (self.dominant, *self.non_dominant)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every language of the run, unseen ones last."""
+        return (*self.trained, *self.unseen)
+
+
+@dataclass(frozen=True)
+class PromptsConfig:
+    name: str
+    format: PromptFormat
+    root: str | None
+    files: tuple[str, ...]
+    id_key: str | None
+    prompt_key: str
+    answer_key: str | None
+    strip_language_prefix: bool
+    instruction: str | None
+    limit: int
+    shuffle: bool
+    on_incomplete: OnIncomplete
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How tokens are chosen; temperature 0 is greedy."""
+
+    max_new_tokens: int
+    repetition_penalty: float
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    name: str
+    batch_size: int
+    sampling: SamplingConfig
+
+
+@dataclass(frozen=True)
+class TranslatorConfig:
+    name: str
+    template: str
+    open_tag: str
+    close_tag: str
+    sampling: SamplingConfig
+
+
+@dataclass(frozen=True)
+class FiltersConfig:
+    """One switch per reason for which a pair is dropped; thresholds beside them."""
+
+    translation_error: bool
+    translation_incomplete_group: bool
+    empty: bool
+    truncated: bool
+    repetition: bool
+    repetition_max_share: float
+    identical: bool
+    off_target_chosen: bool
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    types: tuple[PairType, ...]
+    en_rejected: EnRejected
+    translation_requests: bool
+    filters: FiltersConfig
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    name: ObjectiveName
+    beta: float
+    alpha: float
+    nll_norm: NllNorm
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    rank: int
+    alpha: float
+    dropout: float
+    target_modules: tuple[str, ...]
+
+    @property
+    def enabled(self) -> bool:
+        return self.rank > 0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    lr: float
+    global_batch: int
+    micro_batch: int
+    epochs: int
+    max_length: int
+    too_long: TooLong
+    schedule: Schedule
+    warmup_ratio: float
+    weight_decay: float
+    adam_betas: tuple[float, float]
+    max_grad_norm: float
+    checkpoint_steps: int
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    accelerator: Accelerator
+    devices: int
+    threads: int
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    kind: BenchmarkKind
+    prompts: PromptsConfig
+    max_new_tokens: int
+    repetition_penalty: float
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    mode: TrackingMode
+    project: str
+    entity: str | None
+    group: str | None
+    tags: tuple[str, ...]
+    sample_pairs: int
+
+
+@dataclass(frozen=True)
+class PathsConfig:
+    outputs: str
+    data: str | None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, M_0 to M_T, wholly resolved."""
+
+    name: str
+    seed: int
+    iterations: int
+    prompt_schedule: PromptSchedule
+    reference: Reference
+    processes: Processes
+    model: ModelConfig
+    languages: LanguagesConfig
+    prompts: PromptsConfig
+    engine: EngineConfig
+    translator: TranslatorConfig
+    pairs: PairsConfig
+    objective: ObjectiveConfig
+    training: TrainingConfig
+    lora: LoraConfig
+    trainer: TrainerConfig
+    tracking: TrackingConfig
+    paths: PathsConfig
+    evaluation: dict[str, BenchmarkConfig] = field(default_factory=dict)

@@ -1,0 +1,32 @@
+"""The configured engine around one model."""
+
+from __future__ import annotations
+
+import torch
+
+from lidr.chat import ChatFormat
+from lidr.config import Accelerator, RunConfig
+from lidr.engines.base import Engine
+from lidr.engines.transformers import TransformersEngine
+from lidr.errors import LidrError
+from lidr.models import load_model, load_tokenizer
+
+
+def load_engine(config: RunConfig, model: str) -> Engine:
+    """Loads a model folder or hub id into the configured engine."""
+    torch.set_num_threads(config.trainer.threads)
+    device = torch_device(config.trainer.accelerator)
+    chat = ChatFormat(load_tokenizer(model, config.model.revision), config.model.system_prompt)
+    loaded = load_model(model, config.model.precision, device, config.model.revision)
+    return TransformersEngine(loaded, chat, config.engine.batch_size, config.seed)
+
+
+def torch_device(accelerator: Accelerator) -> torch.device:
+    """The device of an accelerator.
+
+    Raises:
+        LidrError: this machine has none.
+    """
+    if accelerator is Accelerator.CUDA and not torch.cuda.is_available():
+        raise LidrError("this machine has no CUDA device", where="trainer.accelerator", instead="type trainer=cpu")
+    return torch.device(accelerator.value)

@@ -1,0 +1,51 @@
+"""Benchmark kind ``lab``: answers to arithmetic stories, checked exactly. The world is synthetic, not a benchmark
+of real language ability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lidr.errors import LidrError
+from lidr.evaluation.fidelity import target
+from lidr.evaluation.outcomes import Outcome
+from lidr.lab.checks import is_correct
+from lidr.records import Prompt, Response
+
+METRICS = ("accuracy", "off_target", "undetermined", "joint", "truncated")
+GAP_METRICS = ("accuracy", "joint")
+
+
+def outcome(prompt: Prompt, response: Response, among: Sequence[str]) -> Outcome:
+    """What an answer to a lab problem came to.
+
+    accuracy: the number is right, in whatever language. joint: it is, and the answer is in the prompt's language.
+
+    Raises:
+        LidrError: the prompt carries no whole number as its answer.
+    """
+    right = is_correct(number(prompt), response.response)
+    found = target(response.response, prompt.language, among)
+    values = {
+        "accuracy": float(right),
+        "off_target": found["off_target"],
+        "undetermined": found["undetermined"],
+        "joint": float(right and found["on_target"] == 1.0),
+        "truncated": float(response.finish_reason == "length"),
+    }
+    return Outcome(prompt.id, prompt.language, values)
+
+
+def number(prompt: Prompt) -> int:
+    """The right answer of a prompt.
+
+    Raises:
+        LidrError: it has none, or no whole number.
+    """
+    try:
+        return int(prompt.answer or "")
+    except ValueError:
+        raise LidrError(
+            f"the prompt's answer {prompt.answer!r} is no whole number",
+            where=f"{prompt.language} {prompt.id}",
+            instead="kind: fidelity needs no answers",
+        ) from None

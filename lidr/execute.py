@@ -1,0 +1,97 @@
+"""Running one stage: skipped where it is done, refused where it is another's, resumed where it was cut off."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from lidr.config import Reference, RunConfig, differences
+from lidr.errors import StageError
+from lidr.paths import resolve_model
+from lidr.stages import Stage, StageKind
+from lidr.store import MANIFEST, Manifest, RunDirectory, fingerprint
+from lidr.work import Job, do
+
+log = logging.getLogger(__name__)
+_PASSING = (".ckpt", ".tmp", ".lock")
+
+
+def done(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest | None:
+    """The manifest of a stage that is finished and still fits the run, None where work is left.
+
+    Raises:
+        StageError: the stage was finished with other values or other inputs, or a file of its is gone.
+    """
+    manifest = run.manifest(stage)
+    if manifest is None:
+        return None
+    _refuse_mismatch(manifest, stage, config, run)
+    run.check_outputs(manifest)
+    return manifest
+
+
+def ensure(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest:
+    """Runs a stage in this process unless it is done."""
+    manifest = done(stage, config, run)
+    if manifest is not None:
+        return manifest
+    started = time.monotonic()
+    log.info("%s: started", stage.name)
+    run.folder(stage).mkdir(parents=True, exist_ok=True)
+    pairs = Stage(StageKind.PAIRS, stage.iteration)
+    outcome = do(Job(stage, config, run, lambda: ensure(pairs, config, run)))
+    seconds = time.monotonic() - started
+    outputs = [f for folder in outcome.folders or (run.folder(stage),) for f in _files(folder)]
+    log.info("%s: done in %.1f s", stage.name, seconds)
+    return run.finish(stage, stage.config_values(config), _inputs(stage, config, run), outputs, outcome.counts, seconds)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST and p.suffix not in _PASSING]
+
+
+def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str]:
+    """Digest of everything a stage reads, by name."""
+    inputs = {}
+    for other in stage.reads:
+        manifest = run.manifest(other)
+        if manifest is None:
+            raise StageError(f"{other.name} is not done, {stage.name} reads it", where=str(run.root))
+        inputs[other.name] = manifest.digest()
+    if stage.kind.loads_model:
+        inputs[f"M_{stage.model_iteration}"] = _model_digest(stage.model_iteration, config, run)
+    if stage.kind is StageKind.TRAINING and config.reference is Reference.INITIAL:
+        inputs["M_0"] = _model_digest(0, config, run)
+    return inputs
+
+
+def _model_digest(iteration: int, config: RunConfig, run: RunDirectory) -> str:
+    """What names a model's content: its folder's bytes, or id and revision where it lies on a hub."""
+    if iteration == 0:
+        folder = Path(resolve_model(config.model.path))
+        return fingerprint(folder) if folder.is_dir() else f"{config.model.path}@{config.model.revision or 'default'}"
+    training = run.manifest(Stage(StageKind.TRAINING, iteration))
+    if training is None:
+        raise StageError(f"M_{iteration} is not trained", where=str(run.root))
+    return training.digest(below=f"iteration-{iteration}/model/")
+
+
+def _refuse_mismatch(manifest: Manifest, stage: Stage, config: RunConfig, run: RunDirectory) -> None:
+    changed = {
+        **differences(stage.config_values(config), manifest.config),
+        **differences(_inputs(stage, config, run), manifest.inputs),
+    }
+    if changed:
+        shown = "; ".join(f"{key} is {_short(now)}, was {_short(was)}" for key, (now, was) in changed.items())
+        raise StageError(
+            f"{stage.name} was finished with other values ({shown})",
+            where=str(run.root),
+            instead=f"delete {run.folder(stage)} and what comes after it, or put the old values back",
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:24] + "..." + text[-12:]
+

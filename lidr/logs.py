@@ -1,0 +1,41 @@
+"""Logging of a run: everything into log.txt, what a person needs onto the terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+_FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+_QUIET = ("httpx", "urllib3", "filelock", "matplotlib", "fsspec")
+
+
+def show(level: int = logging.INFO) -> None:
+    """Shows the project's messages on standard error."""
+    handler = RichHandler(
+        console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False
+    )
+    root = logging.getLogger("lidr")
+    root.handlers = [handler]
+    root.setLevel(level)
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Appends every message of this process, other libraries' included, to a run's log file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.getLogger("lidr").setLevel(logging.INFO)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

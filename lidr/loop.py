@@ -1,0 +1,119 @@
+"""The loop: M_t to M_{t+1}, stage after stage, T times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lidr import jsonl
+from lidr.config import Processes, RunConfig, identity
+from lidr.errors import LidrError
+from lidr.execute import done, ensure
+from lidr.logs import logging_to
+from lidr.processes import run_stage
+from lidr.stages import Stage, StageKind, stages
+from lidr.store import RunDirectory
+
+if TYPE_CHECKING:
+    from lidr.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: where it lies, and how many of its stages were done before."""
+
+    run: RunDirectory
+    report: Path
+    stages: int
+    skipped: int
+
+
+def run(config: RunConfig) -> RunResult:
+    """Runs, or goes on with, the run a configuration names.
+
+    Raises:
+        LidrError: a stage failed; what is finished stays, and the same call goes on.
+    """
+    directory = RunDirectory.of(config)
+    with directory.locked():
+        directory.open(config)
+        with logging_to(directory.root / "log.txt"), _status(directory):
+            return _run(config, directory)
+
+
+def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
+    from lidr.report import build_report
+    from lidr.tracking import Tracker
+
+    log.info("run %s", directory.root)
+    plan = stages(config)
+    skipped = 0
+    with Tracker(config, directory.root, identity(config)) as tracker:
+        for place, stage in enumerate(plan, start=1):
+            if done(stage, config, directory) is not None:
+                skipped += 1
+                log.info("%s: done before (%d of %d)", stage.name, place, len(plan))
+            else:
+                directory.set_status("running", stage.name)
+                _execute(stage, config, directory, tracker)
+            _collect(stage, config, directory, tracker)
+    report = build_report([directory.root], directory.root / "report")
+    return RunResult(directory, report.markdown, len(plan), skipped)
+
+
+def _execute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: Tracker) -> None:
+    if config.processes is Processes.INLINE or not stage.kind.loads_model:
+        ensure(stage, config, directory)
+        return
+    metrics = directory.folder(stage) / "metrics.jsonl"
+    is_training = stage.kind is StageKind.TRAINING
+    run_stage(
+        stage, directory, lambda: tracker.mirror_training(stage.iteration, metrics) if is_training else None
+    )
+    if done(stage, config, directory) is None:
+        raise LidrError(f"the process of {stage.name} left no manifest", where=str(directory.root / "log.txt"))
+
+
+def _collect(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: Tracker) -> None:
+    """Carries a finished stage's numbers into the run's own files, then mirrors them."""
+    from lidr.evaluation.results import collect_scores, write_results
+
+    folder = directory.folder(stage)
+    if stage.kind is StageKind.TRAINING:
+        tracker.mirror_training(stage.iteration, folder / "metrics.jsonl")
+        _concatenate_metrics(config, directory)
+    elif stage.kind is StageKind.PAIRS:
+        tracker.log_pairs(stage.iteration, folder / "pairs.jsonl", folder / "audit.json")
+    elif stage.kind is StageKind.EVALUATION:
+        scores = collect_scores(directory.root)
+        write_results(directory.root / "results.json", scores, config)
+        tracker.log_scores([s for s in scores if s.iteration == stage.iteration])
+
+
+def _concatenate_metrics(config: RunConfig, directory: RunDirectory) -> None:
+    paths = [directory.folder(s) / "metrics.jsonl" for s in stages(config) if s.kind is StageKind.TRAINING]
+    records = (record for path in paths if path.exists() for record in jsonl.read(path))
+    jsonl.write(directory.root / "metrics.jsonl", records)
+
+
+@contextmanager
+def _status(directory: RunDirectory) -> Iterator[None]:
+    """Keeps status.json true however the run ends, but for a kill."""
+    directory.set_status("running")
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, LidrError):
+            log.exception("the run failed")
+        else:
+            log.error("%s", error)
+        stage = directory.status().stage
+        directory.set_status("failed", stage, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        raise
+    directory.set_status("done")

@@ -1,0 +1,86 @@
+"""Loading of model folders: full models and peft adapters alike, local or from the hub's cache."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from lidr.config import Precision
+from lidr.errors import LidrError
+
+log = logging.getLogger(__name__)
+
+_DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
+_ADAPTER_CONFIG = "adapter_config.json"
+
+
+def dtype(precision: Precision) -> torch.dtype:
+    return _DTYPES[precision]
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a model folder holds a peft adapter instead of whole weights."""
+    return (Path(path) / _ADAPTER_CONFIG).is_file()
+
+
+def adapter_base(path: str) -> str:
+    """The base model an adapter folder names."""
+    config = json.loads((Path(path) / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    return str(config["base_model_name_or_path"])
+
+
+def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder or id.
+
+    Raises:
+        LidrError: there is none at `path`.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise _not_loadable("tokenizer", path, error) from error
+    return tokenizer
+
+
+def load_model(
+    path: str, precision: Precision, device: torch.device, revision: str | None = None
+) -> PreTrainedModel:
+    """The model of a folder or id, in evaluation mode; for an adapter folder a `peft.PeftModel` around its base.
+
+    Raises:
+        LidrError: there is no loadable model at `path`.
+    """
+    if is_adapter(path):
+        return _load_adapter(path, precision, device)
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            path, revision=revision, dtype=dtype(precision), use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise _not_loadable("model", path, error) from error
+    return _ready(model, device)
+
+
+def _load_adapter(path: str, precision: Precision, device: torch.device) -> PreTrainedModel:
+    from peft import PeftModel
+
+    base = load_model(adapter_base(path), precision, device)
+    adapted: Any = PeftModel.from_pretrained(base, path, is_trainable=False)
+    return _ready(adapted, device)
+
+
+def _ready(model: Any, device: torch.device) -> PreTrainedModel:
+    moved: PreTrainedModel = model.to(device).eval()
+    return moved
+
+
+def _not_loadable(what: str, path: str, error: Exception) -> LidrError:
+    first = str(error).strip().splitlines()[0]
+    return LidrError(
+        f"no loadable {what} ({first})", where=f"model {path!r}", instead="a model folder or hub id: model.path=..."
+    )

@@ -1,0 +1,7 @@
+"""Prompt sets, read from wherever they lie and aligned across languages by a common key."""
+
+from lidr.prompts.align import AlignedPrompts, AlignmentReport, Finding, LanguageReport
+from lidr.prompts.load import load
+from lidr.prompts.select import check_enough, select
+
+__all__ = ["AlignedPrompts", "AlignmentReport", "Finding", "LanguageReport", "check_enough", "load", "select"]

@@ -1,0 +1,117 @@
+"""From a file's objects to prompts with an id, by the keys the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lidr import languages
+from lidr.config import PromptFormat, PromptsConfig
+from lidr.errors import LidrError, did_you_mean
+from lidr.prompts.files import Row, read_json_array, read_jsonl
+from lidr.prompts.locate import locate
+
+
+class Item(NamedTuple):
+    """A prompt as one language's files give it; `text` is empty where they give none, `where` is file:line."""
+
+    id: str
+    text: str
+    answer: str | None
+    where: str
+
+
+def items(config: PromptsConfig, language: str) -> Iterator[Item]:
+    """All prompts of a language in the order of its files.
+
+    Raises:
+        LidrError: a file is missing or broken, or a row lacks a key; names the line and what to type instead.
+    """
+    paths = locate(config, language)
+    read = read_json_array if config.format is PromptFormat.JSON_ARRAY else read_jsonl
+    for place, path in enumerate(paths):
+        for position, row in enumerate(read(path)):
+            # A blank line keeps its place among lines, so that it cannot shift the rest against other languages.
+            line_place = row.line - 1 if config.format is PromptFormat.JSONL else position
+            positional = str(line_place) if len(paths) == 1 else f"{place}-{line_place}"
+            yield _item(row, path, positional, config, language)
+
+
+def _item(row: Row, path: Path, positional: str, config: PromptsConfig, language: str) -> Item:
+    where = f"{path}:{row.line}"
+    identity = positional if config.id_key is None else _id(row.values, config, where)
+    if config.strip_language_prefix and config.id_key is not None:
+        identity = identity.removeprefix(language)
+    text = _text(row.values, config, where)
+    return Item(identity, wrap(text, config.instruction, language) if text.strip() else "", _answer(row, config, where), where)
+
+
+def wrap(text: str, instruction: str | None, language: str) -> str:
+    """The prompt inside its instruction; the result is what the model is asked and trained on."""
+    if instruction is None:
+        return text
+    before, after = frame(instruction, language)
+    return f"{before}{text}{after}"
+
+
+def frame(instruction: str, language: str) -> tuple[str, str]:
+    """What an instruction puts before and after a prompt of a language."""
+    before, _, after = instruction.replace("{language_name}", languages.name(language)).partition("{prompt}")
+    return before, after
+
+
+def _id(values: Mapping[str, Any], config: PromptsConfig, where: str) -> str:
+    value = _value(values, config.id_key or "", "prompts.id_key", where, "prompts.id_key=null for the line's position")
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise LidrError(
+            f"the id under {config.id_key!r} is {value!r}, not a text or a whole number",
+            where=where,
+            instead="give it an id, or type prompts.id_key=null to take the line's position",
+        )
+    return _encodable(str(value), where)
+
+
+def _text(values: Mapping[str, Any], config: PromptsConfig, where: str) -> str:
+    value = _value(values, config.prompt_key, "prompts.prompt_key", where, None)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise LidrError(
+            f"the prompt under {config.prompt_key!r} is a JSON {type(value).__name__}, not a text",
+            where=where,
+            instead="name the key of the prompt's text: prompts.prompt_key=<key>",
+        )
+    return _encodable(value, where)
+
+
+def _answer(row: Row, config: PromptsConfig, where: str) -> str | None:
+    if config.answer_key is None:
+        return None
+    value = _value(row.values, config.answer_key, "prompts.answer_key", where, "prompts.answer_key=null for none")
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise LidrError(
+            f"the answer under {config.answer_key!r} is a JSON {type(value).__name__}, not a text or a number",
+            where=where,
+            instead="name the key of the answer: prompts.answer_key=<key>",
+        )
+    return str(value)
+
+
+def _value(values: Mapping[str, Any], key: str, config_key: str, where: str, else_: str | None) -> Any:
+    if key in values:
+        return values[key]
+    hint = f"{did_you_mean(key, values)} ({config_key}={'|'.join(sorted(values)) or '<key>'})"
+    raise LidrError(f"has no key {key!r}", where=where, instead=f"{hint}; or {else_}" if else_ else hint)
+
+
+def _encodable(text: str, where: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise LidrError(
+            "holds half a surrogate pair, which is no text", where=where, instead="mend the escape \\ud..."
+        ) from None
+    return text

@@ -1,0 +1,240 @@
+"""The run directory: what lies where, which stages are done, and who works in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
+from lidr import __version__, jsonl
+from lidr.config import RunConfig, differences, identity, identity_values, read_config, to_yaml
+from lidr.errors import LidrError, StageError
+from lidr.paths import resolve_model
+from lidr.stages import Stage
+
+MANIFEST = "stage.json"
+STAGE_SCHEMA = 1
+_CHUNK = 1 << 20
+
+
+class OutputFile(BaseModel):
+    """Size in bytes and SHA-256 of a file a stage wrote."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What a finished stage says of itself; its presence marks the stage as done.
+
+    config: the values that defined the stage, by dotted key. inputs: digests of what it read.
+    outputs: files it wrote, by path below the run directory. seconds: wall clock of the last attempt.
+    """
+
+    schema_version: int
+    stage: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: dict[str, OutputFile]
+    counts: dict[str, Any]
+    code_version: str
+    seconds: float
+
+    def digest(self, below: str = "") -> str:
+        """One hash over the stage's results, or those below a path: what a stage downstream records as its input."""
+        lines = [f"{name} {f.sha256}" for name, f in sorted(self.outputs.items()) if name.startswith(below)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class RunStatus(BaseModel):
+    """What `lidr status` reads."""
+
+    status: Literal["running", "done", "failed"]
+    stage: str | None = None
+    error: str | None = None
+    pid: int | None = None
+    updated: float = 0.0
+
+
+class RunDirectory:
+    """One run on disk, named by its configuration's identity."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def of(cls, config: RunConfig) -> RunDirectory:
+        """The run directory a configuration names; it need not exist yet."""
+        label = f"{config.model.name}-{config.objective.name}-s{config.seed}-{identity(config)}"
+        return cls(Path(config.paths.outputs) / config.name / label)
+
+    def open(self, config: RunConfig) -> None:
+        """Creates the directory, or checks that what lies there is the same run.
+
+        Raises:
+            LidrError: the directory holds a run of other values; names the keys that differ.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self.root / "config.yaml"
+        if path.exists():
+            self._refuse_other(config, read_config(path))
+        write_text(path, to_yaml(config))
+        write_text(self.root / "name.txt", describe(config) + "\n")
+
+    def _refuse_other(self, config: RunConfig, stored: RunConfig) -> None:
+        changed = differences(identity_values(config), identity_values(stored))
+        if changed:
+            keys = ", ".join(f"{k}: {ours!r} here, {theirs!r} there" for k, (ours, theirs) in changed.items())
+            raise LidrError(f"holds another run ({keys})", where=str(self.root), instead="move the folder away")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the directory for one process.
+
+        Raises:
+            LidrError: another process works here; names it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            owner = self.status().pid
+            raise LidrError(
+                f"another process (pid {owner}) works in this run", where=str(self.root), instead="wait for it, or end it"
+            ) from None
+        with lock:
+            yield
+
+    def iteration(self, number: int) -> Path:
+        return self.root / f"iteration-{number}"
+
+    def folder(self, stage: Stage) -> Path:
+        """Where a stage keeps its manifest and files."""
+        return self.root / stage.name
+
+    def model(self, config: RunConfig, iteration: int) -> str:
+        """The model M_t: the configured one for t = 0, else what training wrote."""
+        return resolve_model(config.model.path) if iteration == 0 else str(self.iteration(iteration) / "model")
+
+    def manifest(self, stage: Stage) -> Manifest | None:
+        """The manifest of a finished stage, None where the stage is not done.
+
+        Raises:
+            StageError: the manifest is there but cannot be read.
+        """
+        path = self.folder(stage) / MANIFEST
+        if not path.exists():
+            return None
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except (ValidationError, OSError) as error:
+            raise StageError("not a readable manifest", where=str(path), instead=f"delete {path.parent}") from error
+
+    def finish(self, stage: Stage, config: Mapping[str, Any], inputs: Mapping[str, str], outputs: Iterable[Path],
+               counts: Mapping[str, Any], seconds: float) -> Manifest:
+        """Marks a stage as done, by an atomic rename."""
+        files = {str(p.relative_to(self.root)): OutputFile(bytes=p.stat().st_size, sha256=sha256(p)) for p in sorted(outputs)}
+        manifest = Manifest(
+            schema_version=STAGE_SCHEMA, stage=stage.name, config=dict(config), inputs=dict(inputs), outputs=files,
+            counts=dict(counts), code_version=__version__, seconds=round(seconds, 3),
+        )
+        write_text(self.folder(stage) / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+        return manifest
+
+    def check_outputs(self, manifest: Manifest) -> None:
+        """Raises StageError where a file of a finished stage is gone or has another size."""
+        for name, file in manifest.outputs.items():
+            path = self.root / name
+            if not path.is_file() or path.stat().st_size != file.bytes:
+                found = f"has {path.stat().st_size} bytes, not {file.bytes}" if path.is_file() else "is missing"
+                raise StageError(
+                    f"{name}, written by the finished stage {manifest.stage}, {found}",
+                    where=str(self.root),
+                    instead=f"put the file back, or delete {self.root / manifest.stage} and run again",
+                )
+
+    def status(self) -> RunStatus:
+        path = self.root / "status.json"
+        try:
+            return RunStatus.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            return RunStatus(status="running" if path.exists() else "failed", error=None if path.exists() else "never started")
+
+    def state(self) -> str:
+        """done, failed, running, or killed: marked as running, though no process holds the directory."""
+        recorded = self.status().status
+        return "killed" if recorded == "running" and not self._is_held() else recorded
+
+    def _is_held(self) -> bool:
+        lock = FileLock(self.root / ".lock")
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def set_status(self, status: Literal["running", "done", "failed"], stage: str | None = None, error: str | None = None) -> None:
+        record = RunStatus(status=status, stage=stage, error=error, pid=os.getpid(), updated=time.time())
+        write_text(self.root / "status.json", record.model_dump_json(indent=2) + "\n")
+
+
+def describe(config: RunConfig) -> str:
+    """A run in words, for name.txt and tables."""
+    languages = " ".join(config.languages.trained)
+    return (
+        f"{config.name}: {config.model.name}, {languages}, {config.objective.name} beta {config.objective.beta:g} "
+        f"alpha {config.objective.alpha:g}, lr {config.training.lr:g}, {config.prompts.limit} prompts "
+        f"({config.prompt_schedule}), {config.iterations} iterations, seed {config.seed}"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file atomically: a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(text.encode("utf-8"))
+        jsonl.sync(file)
+    temporary.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """A hash that names a folder's content: names, sizes, and the bytes of small files; of large ones both ends."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+        with file.open("rb") as content:
+            digest.update(content.read(_CHUNK))
+            content.seek(max(0, file.stat().st_size - _CHUNK))
+            digest.update(content.read(_CHUNK))
+    return digest.hexdigest()
+
+
+def find_runs(folder: Path) -> list[RunDirectory]:
+    """Every run at or below a folder, sorted by path."""
+    return [RunDirectory(p.parent) for p in sorted(folder.rglob("config.yaml")) if (p.parent / "status.json").exists()]
+
+
+def read_json(path: Path) -> Any:
+    """Raises LidrError where the file is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LidrError("not readable JSON", where=str(path)) from error

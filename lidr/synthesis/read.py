@@ -1,0 +1,123 @@
+"""Reading back what earlier stages wrote, record by record."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lidr import jsonl
+from lidr.config import LanguagesConfig
+from lidr.errors import LidrError
+from lidr.records import Prompt, Response, Translation
+
+
+def prompts(path: Path, language: str) -> Iterator[Prompt]:
+    """The prompts of a file, checked to be of its language."""
+    for record, where in _records(path):
+        texts = _texts(record, ("id", "language", "prompt"), where)
+        answer = record.get("answer")
+        _check_language(texts["language"], language, where)
+        yield Prompt(**texts, answer=None if answer is None else str(answer))
+
+
+def responses(path: Path, language: str) -> Iterator[Response]:
+    """The responses of a file, checked to be of its language."""
+    for record, where in _records(path):
+        texts = _texts(record, ("id", "language", "prompt", "response", "finish_reason"), where)
+        _check_language(texts["language"], language, where)
+        yield Response(**texts, tokens=int(record.get("tokens") or 0))
+
+
+def translations(path: Path, source: str, target: str) -> Iterator[Translation]:
+    """The translations of a file, checked to be of its languages."""
+    for record, where in _records(path):
+        texts = _texts(record, ("id", "source_language", "target_language", "source"), where)
+        _check_language(texts["source_language"], source, where)
+        _check_language(texts["target_language"], target, where)
+        translation, error = record.get("translation"), record.get("error")
+        if (translation is None) == (error is None):
+            raise LidrError("needs either a translation or an error", where=where, instead="set exactly one of the two")
+        yield Translation(
+            **texts,
+            translation=None if translation is None else str(translation),
+            error=None if error is None else str(error),
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """All that was written about one prompt: by language, and by (source, target)."""
+
+    id: str
+    prompts: Mapping[str, Prompt]
+    responses: Mapping[str, Response]
+    translations: Mapping[tuple[str, str], Translation]
+
+
+def groups(prompts_dir: Path, responses_dir: Path, translations_dir: Path, languages: LanguagesConfig) -> Iterator[Group]:
+    """Walks all files side by side in prompt order; holds one prompt at a time.
+
+    Raises:
+        LidrError: the files do not hold the same ids in the same order.
+    """
+    streams: dict[Path, Iterator[Prompt | Response | Translation]] = {}
+    for code in languages.trained:
+        path = prompts_dir / f"{code}.jsonl"
+        streams[path] = prompts(path, code)
+    for code in languages.trained:
+        path = responses_dir / f"{code}.jsonl"
+        streams[path] = responses(path, code)
+    for source, target in directions(languages):
+        path = translations_dir / f"{source}-{target}.jsonl"
+        streams[path] = translations(path, source, target)
+    paths = list(streams)
+    for number, row in enumerate(itertools.zip_longest(*streams.values()), start=1):
+        ids = [None if record is None else record.id for record in row]
+        _check_aligned(paths, ids, number)
+        yield Group(
+            str(ids[0]),
+            {r.language: r for r in row if isinstance(r, Prompt)},
+            {r.language: r for r in row if isinstance(r, Response)},
+            {(r.source_language, r.target_language): r for r in row if isinstance(r, Translation)},
+        )
+
+
+def directions(languages: LanguagesConfig) -> Iterator[tuple[str, str]]:
+    """(source, target) of every translation file, in the order they are made."""
+    for code in languages.non_dominant:
+        yield languages.dominant, code
+        yield code, languages.dominant
+
+
+def _check_aligned(paths: Sequence[Path], ids: Sequence[str | None], number: int) -> None:
+    for path, identity in zip(paths, ids, strict=True):
+        if identity != ids[0]:
+            raise LidrError(
+                f"holds {_shown(identity)} where {paths[0]} holds {_shown(ids[0])}",
+                where=f"{path}:{number}",
+                instead="make the stage's folder anew: all its files hold the same ids in the same order",
+            )
+
+
+def _shown(identity: str | None) -> str:
+    return "nothing more" if identity is None else repr(identity)
+
+
+def _records(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    for number, record in enumerate(jsonl.read(path), start=1):
+        yield record, f"{path}:{number}"
+
+
+def _texts(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> dict[str, str]:
+    for key in keys:
+        if not isinstance(record.get(key), str):
+            raise LidrError(f"has no text under {key!r}", where=where, instead=f"a record holds {', '.join(keys)}")
+    return {key: record[key] for key in keys}
+
+
+def _check_language(found: str, expected: str, where: str) -> None:
+    if found != expected:
+        raise LidrError(f"is in {found!r}, the file's name says {expected!r}", where=where, instead="mend or rename it")

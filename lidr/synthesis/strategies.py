@@ -1,0 +1,128 @@
+"""Which answers become chosen and rejected: the pair candidates of one prompt, before any filter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lidr.config import EnRejected, LanguagesConfig, PairsConfig, PairType
+from lidr.records import Pair, Translation
+from lidr.synthesis.chrf import chrf
+from lidr.synthesis.read import Group
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pair that may still be dropped.
+
+    other: the non-dominant language involved, which in an en pair gave the rejected answer.
+    chosen, rejected: None where the translation that would fill them is missing.
+    asks_for_translation: the prompt's right answer is not in the prompt's language.
+    """
+
+    group: Group
+    type: PairType
+    language: str
+    other: str
+    chosen: str | None
+    rejected: str | None
+    chosen_origin: str
+    rejected_origin: str
+    asks_for_translation: bool = False
+
+    def pair(self) -> Pair:
+        """The record of a candidate that no filter dropped."""
+        prompt = self.group.prompts[self.language].prompt
+        return Pair(
+            self.group.id,
+            self.language,
+            prompt,
+            self.chosen or "",
+            self.rejected or "",
+            self.chosen_origin,
+            self.rejected_origin,
+        )
+
+
+def candidates(
+    group: Group, pairs: PairsConfig, languages: LanguagesConfig, seed: int, asks_for_translation: bool
+) -> Iterator[Candidate]:
+    """Candidates of one prompt: dominant language first, then the others in the run's order.
+
+    nl: (x^l, y^{en->l} over y^l); en: (x^en, y^en over y^{l->en}). Where the prompt asks for a translation the
+    chosen nl answer is y^en as it stands; the en pair stays what it is, as in the paper's released script.
+    """
+    if PairType.EN in pairs.types:
+        for other in rejected_languages(group, pairs, languages, seed):
+            yield _en(group, languages.dominant, other, asks_for_translation)
+    if PairType.NL in pairs.types:
+        untranslated = asks_for_translation and pairs.translation_requests
+        for code in languages.non_dominant:
+            yield _nl(group, languages.dominant, code, asks_for_translation, untranslated)
+
+
+def rejected_languages(group: Group, pairs: PairsConfig, languages: LanguagesConfig, seed: int) -> list[str]:
+    """The languages l whose y^{l->en} are rejected in this prompt's en pairs.
+
+    last: the last of languages.non_dominant, which is what the paper's released script comes down to.
+    random: drawn by a hash of seed, id and language, so it depends neither on the prompts' order nor on other
+    prompts. worst: the lowest chrF against y^en, the earlier language on a tie. Both draw among the languages
+    without a translation error, if there are any. all: every language, one pair each.
+    """
+    codes = languages.non_dominant
+    if pairs.en_rejected is EnRejected.ALL:
+        return list(codes)
+    if pairs.en_rejected is EnRejected.LAST:
+        return [codes[-1]]
+    usable = [c for c in codes if not failed_directions(group, languages.dominant, c)]
+    if not usable:
+        return [codes[-1]]
+    if pairs.en_rejected is EnRejected.RANDOM:
+        return [min(usable, key=lambda code: _draw(seed, group.id, code))]
+    reference = group.responses[languages.dominant].response
+    return [min(usable, key=lambda code: chrf(_translation(group, code, languages.dominant) or "", reference))]
+
+
+def failed_directions(group: Group, dominant: str, code: str) -> list[Translation]:
+    """The translations between the dominant language and another that hold an error or no text."""
+    both = (group.translations[dominant, code], group.translations[code, dominant])
+    return [t for t in both if t.translation is None or not t.translation.strip()]
+
+
+def _draw(seed: int, identity: str, code: str) -> bytes:
+    return hashlib.sha256(f"{seed}\0{identity}\0{code}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _nl(group: Group, dominant: str, code: str, asks_for_translation: bool, untranslated: bool) -> Candidate:
+    chosen = group.responses[dominant].response if untranslated else _translation(group, dominant, code)
+    return Candidate(
+        group,
+        PairType.NL,
+        language=code,
+        other=code,
+        chosen=chosen,
+        rejected=group.responses[code].response,
+        chosen_origin=dominant if untranslated else f"{dominant}->{code}",
+        rejected_origin=code,
+        asks_for_translation=asks_for_translation,
+    )
+
+
+def _en(group: Group, dominant: str, other: str, asks_for_translation: bool) -> Candidate:
+    return Candidate(
+        group,
+        PairType.EN,
+        language=dominant,
+        other=other,
+        chosen=group.responses[dominant].response,
+        rejected=_translation(group, other, dominant),
+        chosen_origin=dominant,
+        rejected_origin=f"{other}->{dominant}",
+        asks_for_translation=asks_for_translation,
+    )
+
+
+def _translation(group: Group, source: str, target: str) -> str | None:
+    text = group.translations[source, target].translation
+    return text if text and text.strip() else None

@@ -1,0 +1,82 @@
+"""What is logged of an optimizer step: overall, per language and per pair type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torchmetrics import Metric
+
+from lidr.config import PairType
+from lidr.training.objective import PreferenceTerms, SftTerms, Terms
+from lidr.training.pairs import TokenPair
+
+_NAMES = {"correct": "accuracy", "drift": "chosen_drift"}
+
+
+class Groups:
+    """The groups of pairs that are logged: all, each language, each pair type.
+
+    A type whose name is also the code of a language with other pairs (Dutch is ``nl``) is named ``type_nl``.
+
+    Attributes:
+        names: "" for all pairs, then languages, then types.
+        members: row i says which pairs belong to group i.
+    """
+
+    def __init__(self, pairs: Sequence[TokenPair]) -> None:
+        found: dict[str, list[bool]] = {"": [True] * len(pairs)}
+        for language in sorted({pair.language for pair in pairs}):
+            found[language] = [pair.language == language for pair in pairs]
+        for kind in PairType:
+            members = [pair.type is kind for pair in pairs]
+            if any(members):
+                found[kind.value if found.get(kind.value, members) == members else f"type_{kind.value}"] = (
+                    members
+                )
+        self.names = tuple(found)
+        self.members: Bool[Tensor, "groups pairs"] = torch.tensor(list(found.values()))
+
+
+class StepMeans(Metric):
+    """Mean of every term over the pairs of an optimizer step, for each group of pairs.
+
+    One matrix product in fp64 for all of them; under several processes torchmetrics adds up the states.
+    """
+
+    full_state_update = False
+    sums: Float[Tensor, "terms groups"]
+    counts: Float[Tensor, " groups"]
+
+    def __init__(self, groups: Groups, terms: type[PreferenceTerms] | type[SftTerms]) -> None:
+        super().__init__()
+        self.names = groups.names
+        self.terms = tuple(_NAMES.get(name, name) for name in terms._fields)
+        self.register_buffer("members", groups.members.double(), persistent=False)
+        shape = (len(self.terms), len(self.names))
+        self.add_state("sums", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, terms: Terms, pairs: Int[Tensor, " pairs"]) -> None:
+        """Adds the terms of pairs, given by index."""
+        members: Tensor = self.members[:, pairs]  # type: ignore[index]
+        self.sums += torch.stack([term.double() for term in terms]) @ members.T
+        self.counts += members.sum(dim=1)
+
+    def compute(self) -> Float[Tensor, "terms groups"]:
+        """NaN for a group without pairs."""
+        return self.sums / self.counts
+
+    def record(self) -> dict[str, float]:
+        """``train/<term>`` and ``train/<term>/<group>`` of the groups that had pairs, then starts afresh."""
+        values = {
+            "/".join(filter(None, ("train", term, name))): mean
+            for term, row in zip(self.terms, self.compute().tolist(), strict=True)
+            for name, mean in zip(self.names, row, strict=True)
+            if not math.isnan(mean)
+        }
+        self.reset()
+        return values

@@ -1,0 +1,200 @@
+"""The LightningModule: one batch is one optimizer step, so that accumulation is exact and every moment between two
+batches is a moment between two optimizer steps.
+
+Dropout is off throughout: the policy stays in evaluation mode (`eval()`), which covers the model's own dropout and
+LoRA's. Policy and reference could not share their numerics otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from lidr.config import ObjectiveConfig, Precision, TrainingConfig
+from lidr.errors import LidrError
+from lidr.training import objective as o
+from lidr.training.batching import MicroBatch, StepBatch
+from lidr.training.logprobs import response_log_probs
+from lidr.training.metrics import Groups, StepMeans
+from lidr.training.pairs import TokenPair
+from lidr.training.reference import ReferenceLogProbs
+from lidr.training.schedule import lr_factor
+
+LN_2 = math.log(2)
+GATE_TOLERANCE = {Precision.FP32: 1e-4, Precision.BF16: 1e-3}
+CHECKPOINT_ENTRY = "lidr"
+_NAMED_IN_ERRORS = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the module must know of its iteration besides the batches.
+
+    Attributes:
+        iteration: t of the model M_t that is trained.
+        steps: optimizer steps of the iteration.
+        key: what the training is made from; a checkpoint of another is not resumed.
+        gate: largest distance of the first step's DPO loss from ln 2, or None where the reference is not the policy
+            as it starts.
+    """
+
+    iteration: int
+    steps: int
+    key: str
+    gate: float | None
+
+
+class PreferenceModule(pl.LightningModule):
+    """Trains the policy with DPO + NLL, or NLL alone.
+
+    Args:
+        policy: pi_theta; the parameters that require gradients are trained, and checkpointed.
+        pairs: the pairs batches refer to by index.
+        reference: log-probs under pi_ref; None for an objective that needs none.
+    """
+
+    logp_ref_w: Tensor | None
+    logp_ref_l: Tensor | None
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        pairs: Sequence[TokenPair],
+        reference: ReferenceLogProbs | None,
+        objective: ObjectiveConfig,
+        training: TrainingConfig,
+        plan: Plan,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.strict_loading = (
+            False  # a checkpoint holds only what trains; on_load_checkpoint compares the names
+        )
+        self.policy = policy.eval()
+        self.pairs = pairs
+        self.objective, self.training_config, self.plan = objective, training, plan
+        self.means = StepMeans(Groups(pairs), o.PreferenceTerms if reference else o.SftTerms)
+        self.register_buffer("logp_ref_w", reference.logp_w if reference else None, persistent=False)
+        self.register_buffer("logp_ref_l", reference.logp_l if reference else None, persistent=False)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; weight decay on matrices, not on norms and biases."""
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
+        groups = [
+            {
+                "params": [p for p in trained if p.ndim >= 2],
+                "weight_decay": self.training_config.weight_decay,
+            },
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            [g for g in groups if g["params"]],
+            lr=self.training_config.lr,
+            betas=self.training_config.adam_betas,
+        )
+
+    def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
+        """One optimizer step.
+
+        Returns:
+            {"record": the step's line of metrics.jsonl}.
+
+        Raises:
+            LidrError: the first step's DPO loss is not ln 2 although the reference is the policy; or a loss or
+                gradient is not finite. The optimizer has not stepped then.
+        """
+        started = time.perf_counter()
+        optimizer = cast(torch.optim.Optimizer, self.optimizers())
+        lr = self._set_lr(optimizer, batch.step)
+        optimizer.zero_grad()
+        terms = o.join([self._backward(micro_batch, batch.totals) for micro_batch in batch.micro_batches])
+        pairs = torch.cat([micro_batch.pairs for micro_batch in batch.micro_batches])
+        self._check_finite(batch.step, terms.loss, pairs)
+        if batch.step == 0 and self.plan.gate is not None and isinstance(terms, o.PreferenceTerms):
+            check_gate(terms, self.plan.gate)
+        grad_norm = clip_grad_norm_(self.policy.parameters(), self.training_config.max_grad_norm)
+        self._check_finite(batch.step, grad_norm.expand(len(pairs)), pairs, "gradient norm")
+        optimizer.step()
+        self.means.update(terms, pairs)
+        record = {"iteration": self.plan.iteration, "step": batch.step + 1, **self.means.record()}
+        record |= {"train/grad_norm": grad_norm.item(), "train/lr": lr, "train/tokens": batch.tokens}
+        return {"record": {**record, "seconds": round(time.perf_counter() - started, 6)}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps only what trains, and says what it was trained from."""
+        trained = self._trained_names()
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+        checkpoint[CHECKPOINT_ENTRY] = {"key": self.plan.key, "step": self.global_step}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if set(checkpoint["state_dict"]) != self._trained_names():
+            raise LidrError(
+                "the checkpoint holds other parameters than the model trains", instead="delete last.ckpt"
+            )
+
+    def _trained_names(self) -> set[str]:
+        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def _set_lr(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        training = self.training_config
+        lr = training.lr * lr_factor(step, self.plan.steps, training.schedule, training.warmup_ratio)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _backward(self, batch: MicroBatch, step: o.StepTotals) -> o.Terms:
+        """Adds a micro-batch's share to the gradients."""
+        terms = self._terms(batch, step)
+        self.manual_backward(o.contribution(terms, step))
+        return o.detach(terms)
+
+    def _terms(self, batch: MicroBatch, step: o.StepTotals) -> o.Terms:
+        objective = self.objective
+        log_probs = response_log_probs(self.policy, batch)
+        logp_w = log_probs[: len(batch.pairs)]
+        nll = o.chosen_nll(logp_w, batch.chosen_lengths, step, objective.nll_norm)
+        if self.logp_ref_w is None or self.logp_ref_l is None:
+            return o.sft_terms(nll, alpha=objective.alpha)
+        pi_theta = o.PairLogProbs(logp_w, log_probs[len(batch.pairs) :])
+        pi_ref = o.PairLogProbs(self.logp_ref_w[batch.pairs], self.logp_ref_l[batch.pairs])
+        return o.preference_terms(pi_theta, pi_ref, nll, beta=objective.beta, alpha=objective.alpha)
+
+    def _check_finite(self, step: int, values: Tensor, pairs: Tensor, what: str = "loss") -> None:
+        finite = values.isfinite()
+        if finite.all():
+            return
+        bad = [self.pairs[i] for i in pairs[~finite].tolist()]
+        named = ", ".join(f"{p.id} ({p.language})" for p in bad[:_NAMED_IN_ERRORS])
+        more = f" and {len(bad) - _NAMED_IN_ERRORS} more" if len(bad) > _NAMED_IN_ERRORS else ""
+        raise LidrError(
+            f"the {what} is {values[~finite][0].item()} at optimizer step {step + 1}, pairs {named}{more}",
+            where=f"iteration {self.plan.iteration}, training",
+            instead="look at these pairs; else a smaller training.lr, or trainer.precision=fp32",
+        )
+
+
+def check_gate(terms: o.PreferenceTerms, tolerance: float) -> None:
+    """Stops a training whose reference is not the policy as it starts.
+
+    Raises:
+        LidrError: the DPO loss is not ln 2, or some margin is not 0. A margin of m moves a pair's loss by m / 2, hence
+            twice the tolerance.
+    """
+    loss, margin = terms.dpo.mean().item(), terms.margin.abs().max().item()
+    if abs(loss - LN_2) <= tolerance and margin <= 2 * tolerance:
+        return
+    raise LidrError(
+        f"the first step's DPO loss is {loss:.6f} and its largest margin {margin:.6f}, where policy and reference are"
+        f" the same model and ln 2 = {LN_2:.6f} and 0 were expected (within {tolerance:g})",
+        where="training/reference.safetensors",
+        instead="the reference log-probs come from another model, another chat template or system prompt, or another"
+        " precision: delete the file and start again",
+    )

@@ -1,0 +1,135 @@
+"""`pairs.jsonl` as token ids, cut to max_length."""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from lidr import jsonl
+from lidr.chat import ChatFormat
+from lidr.config import PairType, TooLong
+from lidr.errors import LidrError
+from lidr.records import Pair
+
+log = logging.getLogger(__name__)
+
+TOKENISE_AT_ONCE = 1024
+_FIELDS = tuple(f.name for f in fields(Pair))
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """A pair as token ids (32 bit, unpadded); `rejected` is None where the objective does not read it."""
+
+    id: str
+    language: str
+    type: PairType
+    prompt: array[int]
+    chosen: array[int]
+    rejected: array[int] | None
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longer of its rows, prompt included."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected or ()))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens through the model's body, the prompt counted once per row."""
+        if self.rejected is None:
+            return len(self.prompt) + len(self.chosen)
+        return 2 * len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+
+@dataclass(frozen=True)
+class TokenPairs:
+    """All pairs that are trained on, and how many of those read were cut or left out."""
+
+    pairs: tuple[TokenPair, ...]
+    truncated: int
+    dropped: int
+
+
+def pair_type(pair: Pair) -> PairType:
+    """en where the chosen answer was written by the model itself, nl where it is a translation (``en->es``)."""
+    return PairType.NL if "->" in pair.chosen_origin else PairType.EN
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """The pairs of a file.
+
+    Raises:
+        LidrError: the file is missing or empty, or a record lacks a field or holds another type than text.
+    """
+    pairs = []
+    for number, record in enumerate(jsonl.read(path), start=1):
+        wrong = [name for name in _FIELDS if not isinstance(record.get(name), str)]
+        if wrong:
+            raise LidrError(
+                f"pair {number} has no text in {', '.join(wrong)}",
+                where=str(path),
+                instead="a pair is {" + ", ".join(_FIELDS) + "}, all texts",
+            )
+        pairs.append(Pair(**{name: record[name] for name in _FIELDS}))
+    if not pairs:
+        raise LidrError(
+            "there are no pairs to train on",
+            where=str(path),
+            instead=f"see {path.with_name('audit.json')} for why each pair was dropped",
+        )
+    return pairs
+
+
+def tokenise(
+    pairs: Sequence[Pair], chat: ChatFormat, max_length: int, too_long: TooLong, *, with_rejected: bool
+) -> TokenPairs:
+    """Tokenises pairs in large batches and applies max_length (tokens of prompt + response).
+
+    `truncate` cuts a response's end, its end-of-turn token included, so that the model does not learn to stop there;
+    a pair whose prompt leaves no room for a response is dropped all the same. `drop` drops every pair that is too
+    long. Both are counted, and logged.
+    """
+    kept: list[TokenPair] = []
+    truncated = 0
+    for start in range(0, len(pairs), TOKENISE_AT_ONCE):
+        for pair in _encode(pairs[start : start + TOKENISE_AT_ONCE], chat, with_rejected):
+            fits = pair.longest <= max_length
+            if fits or (too_long is TooLong.TRUNCATE and len(pair.prompt) < max_length):
+                kept.append(pair if fits else _cut(pair, max_length))
+                truncated += not fits
+    dropped = len(pairs) - len(kept)
+    _report(len(pairs), truncated, dropped, max_length)
+    return TokenPairs(tuple(kept), truncated, dropped)
+
+
+def _encode(pairs: Sequence[Pair], chat: ChatFormat, with_rejected: bool) -> list[TokenPair]:
+    prompts = chat.batch_prompt_ids([(p.prompt, "") for p in pairs])
+    chosen = chat.batch_response_ids([p.chosen for p in pairs])
+    rejected = chat.batch_response_ids([p.rejected for p in pairs]) if with_rejected else [None] * len(pairs)
+    return [
+        TokenPair(
+            p.id, p.language, pair_type(p), array("i", x), array("i", w), None if l is None else array("i", l)
+        )
+        for p, x, w, l in zip(pairs, prompts, chosen, rejected, strict=True)
+    ]
+
+
+def _cut(pair: TokenPair, max_length: int) -> TokenPair:
+    room = max_length - len(pair.prompt)
+    rejected = None if pair.rejected is None else pair.rejected[:room]
+    return TokenPair(pair.id, pair.language, pair.type, pair.prompt, pair.chosen[:room], rejected)
+
+
+def _report(total: int, truncated: int, dropped: int, max_length: int) -> None:
+    level = logging.WARNING if truncated or dropped else logging.INFO
+    log.log(
+        level,
+        "%d pairs: %d cut to training.max_length=%d tokens, %d dropped as too long",
+        total,
+        truncated,
+        max_length,
+        dropped,
+    )

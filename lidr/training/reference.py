@@ -1,0 +1,83 @@
+"""Log-probabilities under the frozen reference pi_ref, computed once per iteration, before training.
+
+They are made with the policy's own numerics: the same forward, the same precision and the very micro-batches of the
+first epoch. So where the reference is the policy as it starts, the first step's policy log-probs equal them bit for
+bit, its DPO loss is ln 2 and its margin 0; anything else is a fault that `module` stops at. Later epochs use the same
+values, although their batches pad differently. No second model is in memory while training.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lidr.progress import Advance
+from lidr.training.batching import MicroBatch
+from lidr.training.logprobs import response_log_probs
+
+log = logging.getLogger(__name__)
+
+
+class ReferenceLogProbs(NamedTuple):
+    """log pi_ref(y_w|x) and log pi_ref(y_l|x) of every pair, by its index; fp32, nats."""
+
+    logp_w: Float[Tensor, " pairs"]
+    logp_l: Float[Tensor, " pairs"]
+
+
+@torch.no_grad()
+def compute(
+    model: nn.Module,
+    batches: Iterable[MicroBatch],
+    pairs: int,
+    device: torch.device,
+    numerics: AbstractContextManager[object],
+    advance: Advance,
+) -> ReferenceLogProbs:
+    """Runs the reference over the micro-batches of one epoch.
+
+    Args:
+        model: pi_ref, in evaluation mode, on `device`.
+        batches: together they hold every pair exactly once.
+        pairs: how many.
+        numerics: the precision context the policy trains in.
+        advance: told the number of pairs done.
+    """
+    logp_w, logp_l = torch.full((pairs,), torch.nan), torch.full((pairs,), torch.nan)
+    with numerics:
+        for batch in batches:
+            chosen, rejected = response_log_probs(model, batch.to(device)).chunk(2)
+            logp_w[batch.pairs], logp_l[batch.pairs] = chosen.cpu(), rejected.cpu()
+            advance(len(batch.pairs))
+    return ReferenceLogProbs(logp_w, logp_l)
+
+
+def load(path: Path, key: str) -> ReferenceLogProbs | None:
+    """The log-probs of an earlier attempt, or None where there are none or they were made from something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("key") == key:
+                return ReferenceLogProbs(file.get_tensor("logp_w"), file.get_tensor("logp_l"))
+    except FileNotFoundError:
+        return None
+    except SafetensorError as error:
+        log.warning("%s cannot be read (%s) and is computed anew", path, error)
+        return None
+    log.info("%s was made from other pairs, models or settings and is computed anew", path)
+    return None
+
+
+def save(path: Path, values: ReferenceLogProbs, key: str) -> None:
+    """Writes the log-probs atomically, as safetensors with the content key in the metadata."""
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(values._asdict(), temporary, metadata={"key": key})
+    temporary.replace(path)

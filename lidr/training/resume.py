@@ -1,0 +1,104 @@
+"""The step log and the checkpoint of a training that may be killed at any moment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from lidr import jsonl
+from lidr.errors import LidrError
+from lidr.progress import Advance
+from lidr.training.batching import StepBatch
+from lidr.training.module import CHECKPOINT_ENTRY
+
+log = logging.getLogger(__name__)
+
+
+def resumable_step(checkpoint: Path, metrics: Path, key: str) -> int:
+    """Optimizer steps a checkpoint has behind it; 0 where there is none to go on from.
+
+    Raises:
+        LidrError: the checkpoint is of another training, or cannot be read.
+    """
+    if not checkpoint.exists():
+        return 0
+    try:
+        entry = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)[CHECKPOINT_ENTRY]
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise LidrError(
+            f"not a readable checkpoint ({type(error).__name__})", where=str(checkpoint), instead="delete it"
+        ) from error
+    if entry["key"] != key:
+        raise LidrError(
+            "the checkpoint was trained from other pairs, models or settings",
+            where=str(checkpoint),
+            instead="delete it to train anew",
+        )
+    step = int(entry["step"])
+    with jsonl.Appender(metrics) as records:
+        logged = len(records.kept)
+    if logged < step:
+        log.warning("%s has %d records, the checkpoint %d steps: training starts anew", metrics, logged, step)
+        return 0
+    return step
+
+
+def keep_records(metrics: Path, count: int) -> None:
+    """Cuts the step log back to its first records, those a checkpoint has behind it."""
+    with jsonl.Appender(metrics) as records:
+        kept = records.kept
+    if len(kept) > count:
+        jsonl.write(metrics, kept[:count])
+
+
+class StepLog(pl.Callback):
+    """Appends a record per optimizer step to metrics.jsonl, and moves the progress bar."""
+
+    def __init__(self, records: jsonl.Appender, advance: Advance) -> None:
+        self.records, self.advance = records, advance
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: StepBatch,
+        batch_idx: int,
+    ) -> None:
+        record: Mapping[str, Any] = outputs["record"]
+        self.records.append([record])
+        self.advance(1)
+
+
+class LastCheckpoint(pl.Callback):
+    """Replaces the one checkpoint every few optimizer steps, atomically; comes after `StepLog`.
+
+    None is written after the last step: the model folder follows at once.
+    """
+
+    def __init__(self, path: Path, every: int, steps: int) -> None:
+        self.path, self.every, self.steps = path, every, steps
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: StepBatch,
+        batch_idx: int,
+    ) -> None:
+        done = batch.step + 1
+        if done % self.every or done == self.steps:
+            return
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        trainer.save_checkpoint(temporary, weights_only=False)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(self.path)

@@ -1,0 +1,129 @@
+"""Composition: every file of the vocabulary works, every mistake is named before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lidr.compose import compose_run, compose_sweep, config_folder
+from lidr.config import differences, from_mapping, identity, identity_values, read_config, to_mapping, to_yaml
+from lidr.errors import ConfigError
+
+EXPERIMENTS = sorted(p.stem for p in (config_folder("experiments") / "experiment").glob("*.yaml"))
+SWEEPS = sorted(p.stem for p in (config_folder("sweeps") / "sweep").glob("*.yaml"))
+GROUPS = sorted(
+    f"{p.parent.name}={p.stem}" for p in config_folder("conf").glob("*/*.yaml") if p.parent.name != "evaluation"
+)
+ROOT = "prompts.root=/data"
+
+
+def problems(*overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        compose_run(overrides)
+    return str(error.value).splitlines()
+
+
+def test_the_counts_of_the_vocabulary() -> None:
+    assert len(EXPERIMENTS) == 3
+    assert len(SWEEPS) == 1
+    assert len(GROUPS) >= 25
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes(name: str) -> None:
+    config = compose_run([f"experiment={name}", ROOT])
+    assert config.name == name
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_composes_to_several_distinct_runs(name: str) -> None:
+    jobs = compose_sweep(["experiment=lab", f"sweep={name}"])
+    assert len(jobs) > 1
+    assert len({identity(config) for _, config in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_option_of_every_group_composes(choice: str) -> None:
+    compose_run([choice, "paths.data=/data", ROOT])
+
+
+@pytest.mark.parametrize("chosen", ["[lab]", "[fidelity]", "[lab,fidelity]", "[]"])
+def test_evaluation_is_a_list(chosen: str) -> None:
+    config = compose_run([f"evaluation={chosen}", "paths.data=/data"])
+    assert sorted(config.evaluation) == sorted(filter(None, chosen.strip("[]").split(",")))
+
+
+def test_an_experiment_at_lab_scale_keeps_its_method() -> None:
+    config = compose_run(["experiment=alpagasus_llama3_8b", "scale=lab"])
+    assert (config.model.name, config.prompts.name, config.lora.rank) == ("lab", "lab", 0)
+    assert config.name == "alpagasus_llama3_8b"
+
+
+@pytest.mark.parametrize(
+    ("override", "what", "instead"),
+    [
+        ("objective.betta=0.2", "unknown key", "'beta'"),
+        ("+objective.betta=0.2", "unknown key", "'beta'"),
+        ("++trainig.lr=1", "unknown key", "'training.lr'"),
+        ("trainig.lr=1", "unknown key", "'training.lr'"),
+        ("experimnt=lab", "unknown key", "'experiment'"),
+        ("+loss=dpo", "unknown key", ""),
+        ("objective=dop", "'dop' is no choice of objective", "'dpo'"),
+        ("experiment=lba", "'lba' is no choice of experiment", "'lab'"),
+        ("evaluation=[lab,fidelty]", "'fidelty' is no choice of evaluation", "'fidelity'"),
+        ("objective.beta=high", '"high" has the wrong type', "a number"),
+        ("iterations=true", "true has the wrong type", "a whole number"),
+        ("iterations=2.5", "2.5 has the wrong type", "a whole number"),
+        ("reference=previus", '"previus" is not a choice', "'previous'"),
+        ("languages.non_dominant=[es,xx]", "unknown language code 'xx'", ""),
+        ("languages.non_dominant=[es,en]", "'en' is named more than once", "once"),
+        ("languages.non_dominant=es", '"es" has the wrong type', "a list"),
+        ("objective.beta=-1", "-1.0 is out of range", "greater than 0"),
+        ("training.micro_batch=5", "does not divide", "a divisor"),
+        ("pairs.types=[]", "is empty", "pairs.types=[nl,en]"),
+        ("translator.template=translate", "lacks {source}", "{source}"),
+        ("prompts=jsonl", "has no value", "prompts.root="),
+        ("objective.beta", "cannot be read", "key=value"),
+        ("objective.beta=0.1,0.5", "several values", "-m"),
+    ],
+)
+def test_a_mistake_is_a_line_with_place_and_remedy(override: str, what: str, instead: str) -> None:
+    lines = problems(override)
+    assert any(what in line and instead in line.partition("->")[2] for line in lines), lines
+
+
+def test_all_mistakes_are_shown_at_once() -> None:
+    assert len(problems("objective.betta=1", "modle=lab", "experiment=lba")) == 3
+    assert len(problems("objective.beta=x", "seed=y", "reference=z")) == 3
+    assert len(problems("objective.beta=-1", "seed=-1", "pairs.types=[]")) == 3
+
+
+def test_a_sweep_with_one_bad_job_starts_nothing() -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        compose_sweep(["objective.beta=0.1,-0.5"])
+
+
+def test_a_typed_value_replaces_the_sweeps_own() -> None:
+    jobs = compose_sweep(["sweep=beta", "objective.beta=0.2,0.3", "seed=1,2"])
+    assert sorted((c.objective.beta, c.seed) for _, c in jobs) == [(0.2, 1), (0.2, 2), (0.3, 1), (0.3, 2)]
+
+
+def test_identity_leaves_out_where_and_how() -> None:
+    base = identity(compose_run([]))
+    for override in ("paths.outputs=/elsewhere", "trainer.threads=7", "tracking=none", "processes=inline"):
+        assert identity(compose_run([override])) == base
+    for override in ("seed=1", "objective.beta=0.2", "trainer.precision=bf16", "languages.unseen=[]"):
+        assert identity(compose_run([override])) != base
+
+
+def test_a_stored_configuration_names_the_same_run(tmp_path: Path) -> None:
+    config = compose_run(["experiment=lab"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert read_config(tmp_path / "config.yaml") == config
+    assert from_mapping(to_mapping(config)) == config
+
+
+def test_differences_name_the_keys() -> None:
+    ours, theirs = compose_run(["seed=1"]), compose_run([])
+    assert differences(identity_values(ours), identity_values(theirs)) == {"seed": (1, 0)}
