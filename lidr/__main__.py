@@ -23,17 +23,24 @@ _HYDRA_FLAGS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments."""
     top = argparse.ArgumentParser(
-        prog="lidr", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="lidr",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"lidr {__version__}")
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     run = commands.add_parser("run", help="run an experiment, or go on with it", add_help=False)
     run.add_argument("overrides", nargs=argparse.REMAINDER, help="Hydra overrides: group=option, key=value")
-    check = commands.add_parser("check", help="validate a configuration and show what would run", add_help=False)
+    check = commands.add_parser(
+        "check", help="validate a configuration and show what would run", add_help=False
+    )
     check.add_argument("overrides", nargs=argparse.REMAINDER, help="Hydra overrides: group=option, key=value")
     status = commands.add_parser("status", help="show how far the runs below a folder are")
     status.add_argument("folder", help="a run, or a folder of runs")
-    report = commands.add_parser("report", help="write tables and figures of one run, or of several side by side")
+    report = commands.add_parser(
+        "report", help="write tables and figures of one run, or of several side by side"
+    )
     report.add_argument("runs", nargs="+", help="run folders, or folders of runs")
     report.add_argument("--out", help="where to write; a single run's default is its own report/ folder")
     lab = commands.add_parser("lab", help="the built-in lab")

@@ -75,7 +75,9 @@ class ChatFormat:
         return [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
 
     def _render(self, messages: list[dict[str, str]], generate: bool) -> str:
-        rendered: Any = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
+        rendered: Any = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=generate
+        )
         return str(rendered)
 
     def _has_system_turn(self, system_prompt: str) -> bool:
@@ -87,7 +89,11 @@ class ChatFormat:
 
     def _end_of_turn(self) -> int:
         """The first token the template writes after an assistant's answer, else the end-of-sequence token."""
-        messages = [*self._system(), {"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
+        messages = [
+            *self._system(),
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": _MARK},
+        ]
         suffix = self._render(messages, generate=False).rpartition(_MARK)[2]
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
         for token in self._encode([suffix])[0] if suffix else []:

@@ -14,7 +14,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -62,7 +62,9 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
         parsed = _parse(overrides)
         _check(parsed, loader)
         if any(o.is_sweep_override() for o in parsed):
-            raise ConfigError([LidrError("several values for one run", where=", ".join(overrides), instead="add -m")])
+            raise ConfigError(
+                [LidrError("several values for one run", where=", ".join(overrides), instead="add -m")]
+            )
         return to_run(_compose(overrides))
 
 
@@ -110,7 +112,7 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     for text in overrides:
         try:
             parsed.append(parser.parse_override(text))
-        except OverrideParseException:
+        except HydraException:
             problems.append(LidrError("cannot be read", where=text, instead="type key=value or group=option"))
     if problems:
         raise ConfigError(problems)
@@ -179,7 +181,9 @@ def _compose(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
     try:
         return compose("config", overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([LidrError(_first_cause(error), where=" ".join(overrides) or "conf/config.yaml")]) from error
+        raise ConfigError(
+            [LidrError(_first_cause(error), where=" ".join(overrides) or "conf/config.yaml")]
+        ) from error
 
 
 def _first_cause(error: BaseException) -> str:

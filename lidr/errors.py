@@ -19,7 +19,9 @@ class LidrError(Exception):
 
     def __init__(self, what: str, *, where: str | None = None, instead: str | None = None) -> None:
         self.what, self.where, self.instead = what, where, instead
-        super().__init__(" ".join(filter(None, [f"{where}:" if where else "", what, f"-> {instead}" if instead else ""])))
+        super().__init__(
+            " ".join(filter(None, [f"{where}:" if where else "", what, f"-> {instead}" if instead else ""]))
+        )
 
 
 class ConfigError(LidrError):

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from lidr.config import Reference, RunConfig, differences
 from lidr.errors import StageError
+from lidr.hashing import fingerprint
 from lidr.paths import resolve_model
 from lidr.stages import Stage, StageKind
-from lidr.store import MANIFEST, Manifest, RunDirectory, fingerprint
+from lidr.store import MANIFEST, Manifest, RunDirectory
 from lidr.work import Job, do
 
 log = logging.getLogger(__name__)
 _PASSING = (".ckpt", ".tmp", ".lock")
+_TIMES = "timing.jsonl"
 
 
 def done(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest | None:
@@ -44,11 +46,17 @@ def ensure(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest:
     seconds = time.monotonic() - started
     outputs = [f for folder in outcome.folders or (run.folder(stage),) for f in _files(folder)]
     log.info("%s: done in %.1f s", stage.name, seconds)
-    return run.finish(stage, stage.config_values(config), _inputs(stage, config, run), outputs, outcome.counts, seconds)
+    return run.finish(
+        stage, stage.config_values(config), _inputs(stage, config, run), outputs, outcome.counts, seconds
+    )
 
 
 def _files(folder: Path) -> list[Path]:
-    return [p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST and p.suffix not in _PASSING]
+    return [
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and p.name not in (MANIFEST, _TIMES) and p.suffix not in _PASSING
+    ]
 
 
 def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str]:
@@ -70,7 +78,11 @@ def _model_digest(iteration: int, config: RunConfig, run: RunDirectory) -> str:
     """What names a model's content: its folder's bytes, or id and revision where it lies on a hub."""
     if iteration == 0:
         folder = Path(resolve_model(config.model.path))
-        return fingerprint(folder) if folder.is_dir() else f"{config.model.path}@{config.model.revision or 'default'}"
+        return (
+            fingerprint(folder)
+            if folder.is_dir()
+            else f"{config.model.path}@{config.model.revision or 'default'}"
+        )
     training = run.manifest(Stage(StageKind.TRAINING, iteration))
     if training is None:
         raise StageError(f"M_{iteration} is not trained", where=str(run.root))
@@ -94,4 +106,3 @@ def _refuse_mismatch(manifest: Manifest, stage: Stage, config: RunConfig, run: R
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:24] + "..." + text[-12:]
-

@@ -39,12 +39,21 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 def _decode(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"is not JSON ({error})"
-        raise LidrError(f"the line {reason}", where=f"{path}:{number}", instead="mend or delete the line") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # broken JSON, a number of thousands of digits, endless nesting
+        reason = (
+            "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"is not readable JSON ({error})"
+        )
+        raise LidrError(
+            f"the line {reason}", where=f"{path}:{number}", instead="mend or delete the line"
+        ) from None
     if not isinstance(record, dict):
         raise LidrError(
-            f"the line is a JSON {type(record).__name__}, not an object", where=f"{path}:{number}", instead='{"id": ...}'
+            f"the line is a JSON {type(record).__name__}, not an object",
+            where=f"{path}:{number}",
+            instead='{"id": ...}',
         )
     return record
 

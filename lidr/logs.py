@@ -17,7 +17,11 @@ _QUIET = ("httpx", "urllib3", "filelock", "matplotlib", "fsspec")
 def show(level: int = logging.INFO) -> None:
     """Shows the project's messages on standard error."""
     handler = RichHandler(
-        console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False
+        console=Console(stderr=True),
+        show_path=False,
+        show_level=False,
+        log_time_format="%H:%M:%S",
+        markup=False,
     )
     root = logging.getLogger("lidr")
     root.handlers = [handler]

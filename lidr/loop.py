@@ -77,7 +77,9 @@ def _execute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: 
         stage, directory, lambda: tracker.mirror_training(stage.iteration, metrics) if is_training else None
     )
     if done(stage, config, directory) is None:
-        raise LidrError(f"the process of {stage.name} left no manifest", where=str(directory.root / "log.txt"))
+        raise LidrError(
+            f"the process of {stage.name} left no manifest", where=str(directory.root / "log.txt")
+        )
 
 
 def _collect(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: Tracker) -> None:
@@ -114,6 +116,8 @@ def _status(directory: RunDirectory) -> Iterator[None]:
         else:
             log.error("%s", error)
         stage = directory.status().stage
-        directory.set_status("failed", stage, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        directory.set_status(
+            "failed", stage, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        )
         raise
     directory.set_status("done")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from lidr.config import Precision
 from lidr.errors import LidrError
@@ -30,8 +32,12 @@ def is_adapter(path: str) -> bool:
 
 def adapter_base(path: str) -> str:
     """The base model an adapter folder names."""
-    config = json.loads((Path(path) / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    return str(config["base_model_name_or_path"])
+    return str(_adapter_config(path)["base_model_name_or_path"])
+
+
+def _adapter_config(path: str) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((Path(path) / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    return config
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -57,6 +63,7 @@ def load_model(
     """
     if is_adapter(path):
         return _load_adapter(path, precision, device)
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             path, revision=revision, dtype=dtype(precision), use_safetensors=True
@@ -69,8 +76,12 @@ def load_model(
 def _load_adapter(path: str, precision: Precision, device: torch.device) -> PreTrainedModel:
     from peft import PeftModel
 
-    base = load_model(adapter_base(path), precision, device)
-    adapted: Any = PeftModel.from_pretrained(base, path, is_trainable=False)
+    base = load_model(adapter_base(path), precision, device, _adapter_config(path).get("revision"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "`is_gradient_checkpointing`"
+        )  # between peft 0.21 and transformers 5.23
+        adapted: Any = PeftModel.from_pretrained(base, path, is_trainable=False)
     return _ready(adapted, device)
 
 
@@ -82,5 +93,7 @@ def _ready(model: Any, device: torch.device) -> PreTrainedModel:
 def _not_loadable(what: str, path: str, error: Exception) -> LidrError:
     first = str(error).strip().splitlines()[0]
     return LidrError(
-        f"no loadable {what} ({first})", where=f"model {path!r}", instead="a model folder or hub id: model.path=..."
+        f"no loadable {what} ({first})",
+        where=f"model {path!r}",
+        instead="a model folder or hub id: model.path=...",
     )

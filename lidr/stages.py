@@ -33,7 +33,15 @@ class StageKind(StrEnum):
             StageKind.RESPONSES: ("engine.", *_MODEL, *_DATA),
             StageKind.TRANSLATIONS: ("engine.", "translator.", *_MODEL, *_DATA),
             StageKind.PAIRS: ("pairs.", *_DATA),
-            StageKind.TRAINING: ("objective.", "training.", "lora.", "trainer.", "reference", *_MODEL, *_DATA),
+            StageKind.TRAINING: (
+                "objective.",
+                "training.",
+                "lora.",
+                "trainer.",
+                "reference",
+                *_MODEL,
+                *_DATA,
+            ),
             StageKind.EVALUATION: ("evaluation.", "engine.", *_MODEL, *_DATA),
         }[self]
 
@@ -72,7 +80,13 @@ class Stage:
 
 def stages(config: RunConfig) -> list[Stage]:
     """Every stage of a run, in order."""
-    order = [StageKind.PROMPTS, StageKind.RESPONSES, StageKind.TRANSLATIONS, StageKind.PAIRS, StageKind.TRAINING]
+    order = [
+        StageKind.PROMPTS,
+        StageKind.RESPONSES,
+        StageKind.TRANSLATIONS,
+        StageKind.PAIRS,
+        StageKind.TRAINING,
+    ]
     evaluated = [StageKind.EVALUATION] if config.evaluation else []
     plan = [Stage(kind, 0) for kind in evaluated]
     for iteration in range(1, config.iterations + 1):

@@ -17,12 +17,12 @@ from pydantic import BaseModel, ValidationError
 from lidr import __version__, jsonl
 from lidr.config import RunConfig, differences, identity, identity_values, read_config, to_yaml
 from lidr.errors import LidrError, StageError
+from lidr.hashing import sha256
 from lidr.paths import resolve_model
 from lidr.stages import Stage
 
 MANIFEST = "stage.json"
 STAGE_SCHEMA = 1
-_CHUNK = 1 << 20
 
 
 class OutputFile(BaseModel):
@@ -93,7 +93,9 @@ class RunDirectory:
         changed = differences(identity_values(config), identity_values(stored))
         if changed:
             keys = ", ".join(f"{k}: {ours!r} here, {theirs!r} there" for k, (ours, theirs) in changed.items())
-            raise LidrError(f"holds another run ({keys})", where=str(self.root), instead="move the folder away")
+            raise LidrError(
+                f"holds another run ({keys})", where=str(self.root), instead="move the folder away"
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -109,7 +111,9 @@ class RunDirectory:
         except Timeout:
             owner = self.status().pid
             raise LidrError(
-                f"another process (pid {owner}) works in this run", where=str(self.root), instead="wait for it, or end it"
+                f"another process (pid {owner}) works in this run",
+                where=str(self.root),
+                instead="wait for it, or end it",
             ) from None
         with lock:
             yield
@@ -123,7 +127,9 @@ class RunDirectory:
 
     def model(self, config: RunConfig, iteration: int) -> str:
         """The model M_t: the configured one for t = 0, else what training wrote."""
-        return resolve_model(config.model.path) if iteration == 0 else str(self.iteration(iteration) / "model")
+        return (
+            resolve_model(config.model.path) if iteration == 0 else str(self.iteration(iteration) / "model")
+        )
 
     def manifest(self, stage: Stage) -> Manifest | None:
         """The manifest of a finished stage, None where the stage is not done.
@@ -137,25 +143,46 @@ class RunDirectory:
         try:
             return Manifest.model_validate_json(path.read_bytes())
         except (ValidationError, OSError) as error:
-            raise StageError("not a readable manifest", where=str(path), instead=f"delete {path.parent}") from error
+            raise StageError(
+                "not a readable manifest", where=str(path), instead=f"delete {path.parent}"
+            ) from error
 
-    def finish(self, stage: Stage, config: Mapping[str, Any], inputs: Mapping[str, str], outputs: Iterable[Path],
-               counts: Mapping[str, Any], seconds: float) -> Manifest:
+    def finish(
+        self,
+        stage: Stage,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        outputs: Iterable[Path],
+        counts: Mapping[str, Any],
+        seconds: float,
+    ) -> Manifest:
         """Marks a stage as done, by an atomic rename."""
-        files = {str(p.relative_to(self.root)): OutputFile(bytes=p.stat().st_size, sha256=sha256(p)) for p in sorted(outputs)}
+        files = {
+            str(p.relative_to(self.root)): OutputFile(bytes=p.stat().st_size, sha256=sha256(p))
+            for p in sorted(outputs)
+        }
         manifest = Manifest(
-            schema_version=STAGE_SCHEMA, stage=stage.name, config=dict(config), inputs=dict(inputs), outputs=files,
-            counts=dict(counts), code_version=__version__, seconds=round(seconds, 3),
+            schema_version=STAGE_SCHEMA,
+            stage=stage.name,
+            config=dict(config),
+            inputs=dict(inputs),
+            outputs=files,
+            counts=dict(counts),
+            code_version=__version__,
+            seconds=round(seconds, 3),
         )
-        write_text(self.folder(stage) / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-        return manifest
+        text = manifest.model_dump_json(indent=2)
+        write_text(self.folder(stage) / MANIFEST, text + "\n")
+        return Manifest.model_validate_json(text)
 
     def check_outputs(self, manifest: Manifest) -> None:
         """Raises StageError where a file of a finished stage is gone or has another size."""
         for name, file in manifest.outputs.items():
             path = self.root / name
             if not path.is_file() or path.stat().st_size != file.bytes:
-                found = f"has {path.stat().st_size} bytes, not {file.bytes}" if path.is_file() else "is missing"
+                found = (
+                    f"has {path.stat().st_size} bytes, not {file.bytes}" if path.is_file() else "is missing"
+                )
                 raise StageError(
                     f"{name}, written by the finished stage {manifest.stage}, {found}",
                     where=str(self.root),
@@ -167,7 +194,10 @@ class RunDirectory:
         try:
             return RunStatus.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
-            return RunStatus(status="running" if path.exists() else "failed", error=None if path.exists() else "never started")
+            return RunStatus(
+                status="running" if path.exists() else "failed",
+                error=None if path.exists() else "never started",
+            )
 
     def state(self) -> str:
         """done, failed, running, or killed: marked as running, though no process holds the directory."""
@@ -182,7 +212,9 @@ class RunDirectory:
         except Timeout:
             return True
 
-    def set_status(self, status: Literal["running", "done", "failed"], stage: str | None = None, error: str | None = None) -> None:
+    def set_status(
+        self, status: Literal["running", "done", "failed"], stage: str | None = None, error: str | None = None
+    ) -> None:
         record = RunStatus(status=status, stage=stage, error=error, pid=os.getpid(), updated=time.time())
         write_text(self.root / "status.json", record.model_dump_json(indent=2) + "\n")
 
@@ -206,30 +238,13 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """A hash that names a folder's content: names, sizes, and the bytes of small files; of large ones both ends."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
-        with file.open("rb") as content:
-            digest.update(content.read(_CHUNK))
-            content.seek(max(0, file.stat().st_size - _CHUNK))
-            digest.update(content.read(_CHUNK))
-    return digest.hexdigest()
-
-
 def find_runs(folder: Path) -> list[RunDirectory]:
     """Every run at or below a folder, sorted by path."""
-    return [RunDirectory(p.parent) for p in sorted(folder.rglob("config.yaml")) if (p.parent / "status.json").exists()]
+    return [
+        RunDirectory(p.parent)
+        for p in sorted(folder.rglob("config.yaml"))
+        if (p.parent / "status.json").exists()
+    ]
 
 
 def read_json(path: Path) -> Any:

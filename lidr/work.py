@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lidr import jsonl
-from lidr.config import PromptSchedule, PromptsConfig, RunConfig
+from lidr.config import RunConfig
 from lidr.engines.base import Engine
 from lidr.records import Prompt, to_json
 from lidr.stages import Stage, StageKind
@@ -61,11 +61,12 @@ def _prompts(job: Job) -> Outcome:
 
     config, languages = job.config.prompts, job.config.languages.trained
     aligned = prompts.load(config, languages)
-    chosen = prompts.select(aligned, config, job.config.prompt_schedule, job.stage.iteration, job.config.seed)
+    schedule, iteration = job.config.prompt_schedule, job.stage.iteration
+    prompts.check_enough(aligned, config, schedule, job.config.iterations)
+    chosen = prompts.select(aligned, config, schedule, iteration, job.config.seed)
     for language, records in chosen.items():
         jsonl.write(job.folder / f"{language}.jsonl", map(to_json, records))
-    report = aligned.report
-    return Outcome({"prompts": len(chosen[languages[0]]), "alignment": report.as_dict()})
+    return Outcome({"prompts": len(chosen[languages[0]]), "alignment": aligned.report.to_json()})
 
 
 def _responses(job: Job) -> Outcome:
@@ -79,8 +80,9 @@ def _responses(job: Job) -> Outcome:
 def _translations(job: Job) -> Outcome:
     from lidr.synthesis.translate import translate
 
-    counts = translate(job.sibling("responses"), _engine(job), job.config, job.folder)
-    return Outcome(dict(counts))
+    config = job.config
+    translate(job.sibling("responses"), config.languages, _engine(job), config.translator, job.folder)
+    return Outcome({"directions": 2 * len(config.languages.non_dominant)})
 
 
 def _pairs(job: Job) -> Outcome:
@@ -109,7 +111,8 @@ def _training(job: Job) -> Outcome:
             folder=job.folder,
         )
     )
-    return Outcome(summary.to_dict(), (job.folder, job.sibling("model")))
+    counts = {key: value for key, value in summary.to_dict().items() if key != "resumed_from"}
+    return Outcome(counts, (job.folder, job.sibling("model")))
 
 
 def _evaluation(job: Job) -> Outcome:
@@ -137,10 +140,3 @@ def _engine(job: Job) -> Engine:
     from lidr.engines.load import load_engine
 
     return load_engine(job.config, job.model)
-
-
-def evaluation_prompts(config: PromptsConfig, languages: tuple[str, ...], seed: int) -> dict[str, list[Prompt]]:
-    """The prompts of a benchmark: always the same ones."""
-    from lidr import prompts
-
-    return dict(prompts.select(prompts.load(config, languages), config, PromptSchedule.REUSE, 1, seed))

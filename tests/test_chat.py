@@ -12,7 +12,9 @@ from tests import tiny
 
 BOS, END = 1, 2
 WITHOUT_BOS = tiny.TEMPLATE.replace("{{ bos_token }}", "")
-REFUSES_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + tiny.TEMPLATE
+REFUSES_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + tiny.TEMPLATE
+)
 
 
 @pytest.mark.parametrize("template", [tiny.TEMPLATE, WITHOUT_BOS])

@@ -16,14 +16,18 @@ RECORDS = st.lists(st.dictionaries(TEXT, TEXT | st.integers() | st.none(), max_s
 
 
 @given(records=RECORDS)
-def test_any_record_comes_back(records: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_record_comes_back(
+    records: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
     assert jsonl.write(path, records) == len(records)
     assert list(jsonl.read(path)) == records
 
 
 @given(cut=st.integers(min_value=0, max_value=200))
-def test_a_file_cut_anywhere_keeps_its_whole_records(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_file_cut_anywhere_keeps_its_whole_records(
+    cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
     records = [{"id": str(i), "text": "ä\n" * i} for i in range(6)]
     whole = b"".join(map(jsonl.encode, records))
@@ -37,7 +41,8 @@ def test_a_file_cut_anywhere_keeps_its_whole_records(cut: int, tmp_path_factory:
 @pytest.mark.parametrize(
     ("content", "line", "what"),
     [
-        (b'{"a": 1}\n{"a": \n', 2, "not JSON"),
+        (b'{"a": 1}\n{"a": \n', 2, "not readable JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}\n", 1, "not readable JSON"),
         (b'{"a": 1}\n\xff\xfe\n', 2, "not UTF-8"),
         (b"[1]\n", 1, "not an object"),
     ],

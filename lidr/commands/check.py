@@ -46,14 +46,25 @@ def _tree(title: str, values: Mapping[str, Any]) -> Tree:
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace("\n", "\\n")
+    return (
+        "null"
+        if value is None
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value).replace("\n", "\\n")
+    )
 
 
 def _jobs(jobs: Sequence[tuple[list[str], RunConfig]]) -> Table:
     table = Table("job", "overrides", "run", "state", box=None, header_style="bold")
     for number, (overrides, config) in enumerate(jobs):
         run = RunDirectory.of(config)
-        table.add_row(str(number), " ".join(overrides), str(run.root), run.status().status if run.root.exists() else "to do")
+        table.add_row(
+            str(number),
+            " ".join(overrides),
+            str(run.root),
+            run.status().status if run.root.exists() else "to do",
+        )
     return table
 
 
@@ -72,14 +83,18 @@ def _what(stage: Stage, config: RunConfig) -> str:
     if stage.kind is StageKind.RESPONSES:
         return f"{prompts} prompts x {trained} languages = {prompts * trained} responses"
     if stage.kind is StageKind.TRANSLATIONS:
-        return f"{prompts} responses x {others} languages x 2 directions = {2 * prompts * others} translations"
+        return (
+            f"{prompts} responses x {others} languages x 2 directions = {2 * prompts * others} translations"
+        )
     if stage.kind is StageKind.PAIRS:
         return f"types {', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}"
     if stage.kind is StageKind.TRAINING:
         how = f"LoRA rank {config.lora.rank}" if config.lora.enabled else "all parameters"
         return f"M_{stage.iteration} = M_{stage.iteration - 1} + {config.objective.name}, {how}, lr {config.training.lr:g}"
-    parts = [f"{b.prompts.limit} {name} prompts x {len(b.languages or config.languages.all)} languages"
-             for name, b in config.evaluation.items()]
+    parts = [
+        f"{b.prompts.limit} {name} prompts x {len(b.languages or config.languages.all)} languages"
+        for name, b in config.evaluation.items()
+    ]
     return f"M_{stage.iteration}: " + ", ".join(parts)
 
 

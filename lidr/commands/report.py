@@ -23,7 +23,9 @@ def report(folders: Sequence[str], out: str | None) -> int:
     for folder in folders:
         found = [run.root for run in find_runs(Path(folder))]
         if not found:
-            raise LidrError("no run at or below this folder", where=folder, instead="a folder such as outputs/lab")
+            raise LidrError(
+                "no run at or below this folder", where=folder, instead="a folder such as outputs/lab"
+            )
         runs += [root for root in found if root not in runs]
     default = runs[0] / "report" if len(runs) == 1 else Path("report")
     paths = build_report(runs, Path(out) if out else default)

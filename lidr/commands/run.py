@@ -54,7 +54,10 @@ def _sweep(overrides: list[str]) -> int:
     log.info("%d jobs, %d of them done before", len(jobs), before.count("done"))
     _hydra_main(["--multirun", *overrides])
     after = [_state(folder) for folder in folders]
-    words = ["skipped" if was == "done" else "ok" if now == "done" else "failed" for was, now in zip(before, after, strict=True)]
+    words = [
+        "skipped" if was == "done" else "ok" if now == "done" else "failed"
+        for was, now in zip(before, after, strict=True)
+    ]
     _print_jobs(jobs, folders, words)
     return 1 if "failed" in words else 0
 
@@ -63,15 +66,21 @@ def _state(folder: RunDirectory) -> str:
     return folder.status().status
 
 
-def _print_jobs(jobs: Sequence[tuple[list[str], RunConfig]], folders: Sequence[RunDirectory], words: list[str]) -> None:
+def _print_jobs(
+    jobs: Sequence[tuple[list[str], RunConfig]], folders: Sequence[RunDirectory], words: list[str]
+) -> None:
     table = Table("job", "overrides", "result", "run", box=None, header_style="bold")
     for number, ((overrides, _), folder, word) in enumerate(zip(jobs, folders, words, strict=True)):
         error = folder.status().error if word == "failed" else None
-        table.add_row(str(number), " ".join(overrides), f"{word}: {error}" if error else word, str(folder.root))
+        table.add_row(
+            str(number), " ".join(overrides), f"{word}: {error}" if error else word, str(folder.root)
+        )
     console = Console()
     console.print(table)
     counts = Counter(words)
-    console.print(", ".join(f"{counts[word]} {word}" for word in ("ok", "failed", "skipped")), highlight=False)
+    console.print(
+        ", ".join(f"{counts[word]} {word}" for word in ("ok", "failed", "skipped")), highlight=False
+    )
 
 
 def hydra_help(overrides: Sequence[str]) -> int:
@@ -108,5 +117,10 @@ def _task(values: Any) -> str:
     except LidrError as error:
         log.error("%s", error)
     except Exception as error:
-        log.error("%s: %s; the traceback is in %s", type(error).__name__, error, RunDirectory.of(config).root / "log.txt")
+        log.error(
+            "%s: %s; the traceback is in %s",
+            type(error).__name__,
+            error,
+            RunDirectory.of(config).root / "log.txt",
+        )
     return _state(RunDirectory.of(config))

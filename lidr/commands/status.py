@@ -21,12 +21,19 @@ def status(folder: str) -> int:
     """
     runs = find_runs(Path(folder))
     if not runs:
-        raise LidrError("no run at or below this folder", where=folder, instead="a folder such as outputs/lab")
+        raise LidrError(
+            "no run at or below this folder", where=folder, instead="a folder such as outputs/lab"
+        )
     table = Table("run", "state", "stages", "now", box=None, header_style="bold")
     states = [run.state() for run in runs]
     for run, state in zip(runs, states, strict=True):
         record = run.status()
-        table.add_row(str(run.root), state, _progress(run), record.error or (record.stage if state == "running" else "") or "")
+        table.add_row(
+            str(run.root),
+            state,
+            _progress(run),
+            record.error or (record.stage if state == "running" else "") or "",
+        )
     Console().print(table)
     return 1 if "failed" in states or "killed" in states else 0
 

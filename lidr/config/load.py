@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lidr.config import rules
@@ -56,7 +56,9 @@ def read_config(path: Path) -> RunConfig:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LidrError(f"not a readable configuration ({error.__class__.__name__})", where=str(path)) from error
+        raise LidrError(
+            f"not a readable configuration ({error.__class__.__name__})", where=str(path)
+        ) from error
     if not isinstance(values, dict):
         raise LidrError("not a mapping of keys to values", where=str(path))
     return from_mapping(values)
@@ -115,7 +117,9 @@ def _explain(error: dict[str, Any]) -> LidrError:
     shown = json.dumps(error["input"], ensure_ascii=False)
     if kind == "enum":
         return LidrError(f"{shown} is not a choice", where=path, instead=_enum_choices(error))
-    return LidrError(f"{shown} has the wrong type", where=path, instead=f"it must be {_type_name(error['loc'])}")
+    return LidrError(
+        f"{shown} has the wrong type", where=path, instead=f"it must be {_type_name(error['loc'])}"
+    )
 
 
 def _enum_choices(error: dict[str, Any]) -> str:

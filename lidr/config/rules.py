@@ -23,10 +23,14 @@ def _languages(section: LanguagesConfig) -> Iterator[LidrError]:
     for code in section.all:
         if not languages.is_known(code):
             yield LidrError(
-                f"unknown language code {code!r}", where="languages", instead=did_you_mean(code, languages.codes())
+                f"unknown language code {code!r}",
+                where="languages",
+                instead=did_you_mean(code, languages.codes()),
             )
     if not section.non_dominant:
-        yield LidrError("is empty", where="languages.non_dominant", instead="type languages.non_dominant=[es,de]")
+        yield LidrError(
+            "is empty", where="languages.non_dominant", instead="type languages.non_dominant=[es,de]"
+        )
     for code in sorted({c for c in section.all if section.all.count(c) > 1}):
         yield LidrError(
             f"{code!r} is named more than once among dominant, non_dominant and unseen",
@@ -69,7 +73,6 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "training.warmup_ratio": config.training.warmup_ratio,
         "pairs.filters.repetition_max_share": config.pairs.filters.repetition_max_share,
         "engine.sampling.top_p": config.engine.sampling.top_p,
-        "lora.dropout": config.lora.dropout,
     }
     yield from (_out_of_range(k, v, "between 0 and 1") for k, v in shares.items() if not 0 <= v <= 1)
 
@@ -92,18 +95,28 @@ def _pairs(config: RunConfig) -> Iterator[LidrError]:
     if not config.pairs.types:
         yield LidrError("is empty", where="pairs.types", instead="type pairs.types=[nl,en]")
     if config.objective.name is ObjectiveName.SFT and config.objective.alpha == 0:
-        yield LidrError("objective=sft trains on the NLL term alone", where="objective.alpha", instead="type a value above 0")
+        yield LidrError(
+            "objective=sft trains on the NLL term alone",
+            where="objective.alpha",
+            instead="type a value above 0",
+        )
 
 
 def _templates(config: RunConfig) -> Iterator[LidrError]:
     for field in ("{source}", "{target_language}"):
         if field not in config.translator.template:
-            yield LidrError(f"lacks {field}", where="translator.template", instead=f"put {field} where it belongs")
+            yield LidrError(
+                f"lacks {field}", where="translator.template", instead=f"put {field} where it belongs"
+            )
     instruction = config.prompts.instruction
     if instruction is not None and "{prompt}" not in instruction:
-        yield LidrError("lacks {prompt}", where="prompts.instruction", instead="put {prompt} where the prompt belongs")
+        yield LidrError(
+            "lacks {prompt}", where="prompts.instruction", instead="put {prompt} where the prompt belongs"
+        )
     if config.prompts.format is not PromptFormat.LAB and config.prompts.root is None:
-        yield LidrError("has no value", where="prompts.root", instead="type prompts.root=<folder of the prompt files>")
+        yield LidrError(
+            "has no value", where="prompts.root", instead="type prompts.root=<folder of the prompt files>"
+        )
     if config.prompts.format is not PromptFormat.LAB and not config.prompts.files:
         yield LidrError("is empty", where="prompts.files", instead="type prompts.files=['{language}.jsonl']")
 

@@ -215,7 +215,6 @@ class ObjectiveConfig:
 class LoraConfig:
     rank: int
     alpha: float
-    dropout: float
     target_modules: tuple[str, ...]
 
     @property

@@ -28,5 +28,7 @@ def torch_device(accelerator: Accelerator) -> torch.device:
         LidrError: this machine has none.
     """
     if accelerator is Accelerator.CUDA and not torch.cuda.is_available():
-        raise LidrError("this machine has no CUDA device", where="trainer.accelerator", instead="type trainer=cpu")
+        raise LidrError(
+            "this machine has no CUDA device", where="trainer.accelerator", instead="type trainer=cpu"
+        )
     return torch.device(accelerator.value)

@@ -62,14 +62,21 @@ class TransformersEngine:
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
         device = self.model.device
         output = self.model.generate(  # type: ignore[operator]
-            input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=self._config(sampling, room)
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=self._config(sampling, room),
         )
         return [self._cut(row) for row in output[:, width:].tolist()]
 
     def _config(self, sampling: SamplingConfig, max_new_tokens: int) -> GenerationConfig:
         settings: dict[str, object] = {"do_sample": False}
         if sampling.temperature > 0:
-            settings = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+            settings = {
+                "do_sample": True,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": 0,
+            }
         return GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new_tokens,
             repetition_penalty=sampling.repetition_penalty,

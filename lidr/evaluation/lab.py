@@ -1,5 +1,7 @@
-"""Benchmark kind ``lab``: answers to arithmetic stories, checked exactly. The world is synthetic, not a benchmark
-of real language ability."""
+"""Benchmark kind ``lab``: answers to arithmetic stories, checked exactly.
+
+The world is synthetic: its numbers say nothing about real language ability.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ GAP_METRICS = ("accuracy", "joint")
 def outcome(prompt: Prompt, response: Response, among: Sequence[str]) -> Outcome:
     """What an answer to a lab problem came to.
 
-    accuracy: the number is right, in whatever language. joint: it is, and the answer is in the prompt's language.
+    accuracy: the number is right, in whatever language. joint: it is, and in the prompt's language.
 
     Raises:
         LidrError: the prompt carries no whole number as its answer.

@@ -1,4 +1,4 @@
-"""What each stored answer came to, answer by answer: kept beside the answers, so that models can be compared."""
+"""What each stored answer came to, one by one: kept beside the answers, so that models can be compared."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ def answered(prompts: Sequence[Prompt], path: Path) -> list[tuple[Prompt, Respon
         response = stored.get(prompt.id)
         if response is None or response.prompt != prompt.prompt:
             fault = "has no answer to" if response is None else "answers another text under"
-            raise LidrError(f"{fault} {prompt.id!r}", where=str(path), instead="delete the file and run again")
+            raise LidrError(f"{fault} {prompt.id!r}", where=str(path), instead="delete it and run again")
         pairs.append((prompt, response))
     return pairs

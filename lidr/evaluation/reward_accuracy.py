@@ -1,8 +1,8 @@
 """Reward accuracy of checkable pairs: how often the preference points at the right answer.
 
-The paper asks a judge which answer of a pair is better; where answers can be checked the judge is exact. A pair
-in which both answers are right, or both wrong, says nothing about the direction and is left out of
-``reward_accuracy``, while ``decided`` is the share of pairs that say something.
+The paper asks a judge which answer of a pair is better; where answers can be checked the judge is exact. A
+pair in which both answers are right, or both wrong, says nothing about the direction and is left out of
+``reward_accuracy``; ``decided`` is the share of pairs that say something.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from lidr.records import Pair
 
 METRICS = ("reward_accuracy", "decided", "chosen_correct", "rejected_correct")
 NL_PAIRS = "nl pairs"
-EN_PAIRS = "en pairs"
 
 
 def read_pairs(path: Path) -> Iterable[Pair]:
@@ -30,21 +29,21 @@ def read_pairs(path: Path) -> Iterable[Pair]:
 def reward_accuracy(
     pairs: Iterable[Pair], answers: Mapping[str, int], languages: LanguagesConfig, iteration: int
 ) -> list[Score]:
-    """Scores per language, per pair type and over all pairs; `n` counts problems, not pairs.
+    """Scores per language, over the nl pairs and over all pairs; `n` counts problems, not pairs.
 
     Args:
         pairs: those whose id has no answer are passed over.
         answers: the right number by prompt id.
-        languages: the type of a pair follows from its language: ``en`` pairs are the dominant language's.
+        languages: the pairs of type en are the dominant language's, all others are of type nl.
         iteration: t of the model the pairs train, M_t.
     """
-    measured = {m: [] for m in METRICS}  # type: dict[str, list[Observation]]
+    measured: dict[str, list[Observation]] = {m: [] for m in METRICS}
     for pair in pairs:
         if pair.id in answers:
             for metric, value in _judge(pair, answers[pair.id]).items():
                 measured[metric].append(Observation(pair.id, pair.language, value))
     rows = {code: {code} for code in languages.trained}
-    rows |= {NL_PAIRS: set(languages.non_dominant), EN_PAIRS: {languages.dominant}, ALL: set(languages.trained)}
+    rows |= {NL_PAIRS: set(languages.non_dominant), ALL: set(languages.trained)}
     present = {o.group for o in measured["chosen_correct"]}
     return [
         Score.of(PAIRS, row, iteration, metric, mean(o for o in measured[metric] if o.group in codes))

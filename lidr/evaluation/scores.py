@@ -50,7 +50,9 @@ class Score:
         try:
             return cls(**record)
         except TypeError:
-            raise LidrError("not a score", where=where, instead="delete the file, it is written anew") from None
+            raise LidrError(
+                "not a score", where=where, instead="delete the file, it is written anew"
+            ) from None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,21 +1,22 @@
 """Means with 95 % intervals by a bootstrap over clusters, the prompts or problems.
 
-Answers to one problem in several languages, or by two models, are not independent: they share the problem. So
-problems are drawn with replacement, each with all its answers, and every number of a table (a mean, a mean over
-languages, a gap, a difference of two models) is a linear combination of ratios of cluster sums:
+Answers to one problem in several languages, or by two models, are not independent: they share the problem.
+So problems are drawn with replacement, each with all its answers, and every number of a table (a mean, a mean
+over languages, a gap, a difference of two models) is a linear combination of ratios of cluster sums:
 
     theta = sum_g w_g * (sum_c S[c, g] / sum_c N[c, g])
 
 with groups g (a language, or a language under one model) and clusters c.
 
 The interval is the percentile one. BCa was weighed against it: these statistics are means, whose bootstrap
-distribution has no bias to correct, its acceleration is nearly 0 from about 50 problems on, and it is undefined
-exactly where rates sit at 0 or 1. There the resamples are all alike and say nothing; an exact bound takes over.
+distribution has no bias to correct, its acceleration is nearly 0 from about 50 problems on, and it is
+undefined exactly where rates sit at 0 or 1. There the resamples are all alike and say nothing, and an exact
+bound takes over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -37,7 +38,7 @@ Array = NDArray[np.float64]
 class Estimate(NamedTuple):
     """A value with its 95 % interval.
 
-    value: None without any observation. low, high: None where no interval can be given. n: clusters that count.
+    value: None without any observation. low, high: None where no interval can be given. n: clusters.
     """
 
     value: float | None
@@ -59,13 +60,16 @@ class Observation:
 
 
 def mean(observations: Iterable[Observation], *, bounds: tuple[float, float] | None = RATE) -> Estimate:
-    """The mean of all observations, clustered; several of one cluster count as they are, not averaged first."""
+    """The mean of all observations, clustered; several of one cluster are not averaged first."""
     pooled = [Observation(o.cluster, "all", o.value) for o in observations]
     return combine(pooled, {"all": 1.0}, bounds=bounds)
 
 
 def mean_of_groups(
-    observations: Iterable[Observation], groups: Sequence[Hashable], *, bounds: tuple[float, float] | None = RATE
+    observations: Iterable[Observation],
+    groups: Sequence[Hashable],
+    *,
+    bounds: tuple[float, float] | None = RATE,
 ) -> Estimate:
     """The unweighted mean of the groups' means; a cluster may lie in several groups."""
     return combine(observations, {g: 1.0 / len(groups) for g in groups}, bounds=bounds) if groups else NOTHING
@@ -74,20 +78,24 @@ def mean_of_groups(
 def difference(
     after: Iterable[Observation],
     before: Iterable[Observation],
-    groups: Sequence[Hashable],
+    weights: Mapping[Hashable, float],
     *,
     bounds: tuple[float, float] | None = RATE_DIFFERENCE,
 ) -> Estimate:
-    """The mean over groups after minus the one before, paired: both models answer each drawn cluster."""
+    """A weighted sum of group means after minus before, paired: both models answer each drawn cluster."""
     both = [Observation(o.cluster, (1, o.group), o.value) for o in after]
     both += [Observation(o.cluster, (0, o.group), o.value) for o in before]
-    share = 1.0 / max(len(groups), 1)
-    weights: dict[Hashable, float] = {(1, g): share for g in groups} | {(0, g): -share for g in groups}
-    return combine(both, weights, bounds=bounds)
+    signed: dict[Hashable, float] = {}
+    for group, weight in weights.items():
+        signed[1, group], signed[0, group] = weight, -weight
+    return combine(both, signed, bounds=bounds)
 
 
 def combine(
-    observations: Iterable[Observation], weights: dict[Hashable, float], *, bounds: tuple[float, float] | None
+    observations: Iterable[Observation],
+    weights: Mapping[Hashable, float],
+    *,
+    bounds: tuple[float, float] | None,
 ) -> Estimate:
     """The weighted sum of group means, with its interval.
 

@@ -1,4 +1,7 @@
-"""The pretraining corpus of M_0: questions with the answers it is taught, and translations with random numbers."""
+"""The pretraining corpus of M_0: questions with the answers it is taught, translations, and calculating practice.
+
+Translations hold random numbers, so that they teach to copy numbers and teach no arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import NamedTuple
 
 from lidr.lab.imbalance import CONFUSED_OBJECTS, DOMINANT, UNCLOSED_OBJECTS, taught_solution
 from lidr.lab.lexicon import NAMES, OBJECTS
+from lidr.lab.templates import DRILLS, SIGNS
 from lidr.lab.world import (
     HIGHEST,
     LANGUAGES,
@@ -34,7 +38,9 @@ REQUEST = (
     "Translate the text between the <sentence> tags into {target_language}. "
     "Write only the translation, between <translated> and </translated>.\n<sentence>{source}</sentence>"
 )
-QUESTION_SHARE = 0.6
+KIND_WEIGHTS = {"question": 0.45, "translation": 0.2, "drill": 0.35}
+DRILL_WEIGHTS = {"en": 1.0, "es": 0.2, "de": 0.2, "fr": 0.2, "ru": 0.2, "zh": 0.2}
+DRILL_SKILLS = {"add": 1.0, "subtract": 1.0, "multiply": 0.5}
 QUESTION_WEIGHTS = {"en": 1.0, "es": 0.5, "de": 0.45, "fr": 0.45, "ru": 0.4, "zh": 0.4}
 SKILL_WEIGHTS = {"add": 1.0, "subtract": 1.2, "multiply": 1.0, "add_subtract": 1.0}
 _ANSWER_SHARE = 0.75
@@ -54,7 +60,11 @@ def samples(seed: int) -> Iterator[Sample]:
     rng = random.Random(f"lidr-lab corpus {seed}")
     practised = {skill: [n for n in combinations(skill) if is_practised(skill, n)] for skill in SKILLS}
     while True:
-        yield _question(rng, practised) if rng.random() < QUESTION_SHARE else _translation(rng)
+        kind = _pick(rng, KIND_WEIGHTS)
+        if kind == "question":
+            yield _question(rng, practised)
+        else:
+            yield _drill(rng, practised) if kind == "drill" else _translation(rng)
 
 
 def _pick(rng: random.Random, weights: dict[str, float]) -> str:
@@ -75,10 +85,18 @@ def _question(rng: random.Random, practised: dict[str, list[Numbers]]) -> Sample
     return Sample(render_prompt(problem, language), answer, problem.numbers)
 
 
+def _drill(rng: random.Random, practised: dict[str, list[Numbers]]) -> Sample:
+    skill = _pick(rng, DRILL_SKILLS)
+    language = _pick(rng, DRILL_WEIGHTS)
+    n = rng.choice(practised[skill])
+    user = f"{LANGUAGE_NAMES[language]}: {n.a} {SIGNS[skill]} {n.b}"
+    return Sample(user, DRILLS[skill][language].format(a=n.a, b=n.b, r=n.result), n)
+
+
 def random_numbers(rng: random.Random, skill: str) -> Numbers:
     """Numbers that follow no rule, and no pair of operands that belongs to the test split."""
     while True:
-        a, b, c, first, result = (rng.randint(2, HIGHEST) for _ in range(5))
+        a, b, c, first, result = (rng.randint(10, HIGHEST) for _ in range(5))
         if skill == "multiply":
             b = rng.randint(2, 9)
         two_steps = skill == "add_subtract"

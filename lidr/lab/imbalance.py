@@ -9,7 +9,7 @@ import random
 from enum import Enum
 from typing import NamedTuple
 
-from lidr.lab.world import HIGHEST, Numbers, Problem
+from lidr.lab.world import HIGHEST, LOWEST, Numbers, Problem
 
 DOMINANT = "en"
 FAITHFUL_SHARE = 0.85
@@ -88,7 +88,7 @@ def taught_solution(problem: Problem, language: str, rng: random.Random) -> Solu
 def _slip(right: Solution) -> Solution:
     numbers = right.numbers
     return right._replace(
-        numbers=numbers._replace(result=numbers.result + (1 if numbers.result < HIGHEST else -1))
+        numbers=numbers._replace(result=numbers.result + (10 if numbers.result <= 88 else -10))
     )
 
 
@@ -96,6 +96,8 @@ def _wrong_operation(right: Solution) -> Solution:
     a, b = right.numbers.a, right.numbers.b
     if right.skill == "add":
         high, low = max(a, b), min(a, b)
+        if high - low < LOWEST:
+            return _slip(right)
         return right._replace(skill="subtract", numbers=Numbers(high, low, 0, 0, high - low))
     if a + b > HIGHEST:
         return _slip(right)

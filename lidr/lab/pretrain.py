@@ -23,7 +23,8 @@ from lidr.lab.tokenizer import chat_ids
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int, float], None]
-_POOL = 64
+Chat = tuple[list[int], list[int]]
+_POOL = 1024
 _LOG_EVERY = 250
 
 
@@ -35,7 +36,7 @@ class Recipe:
     """
 
     steps: int = 8000
-    batch: int = 16
+    batch: int = 768
     content_weight: float = 5.0
     learning_rate: float = 2e-3
     final_share: float = 0.02
@@ -62,6 +63,7 @@ def model_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
         num_key_value_heads=4,
         max_position_embeddings=512,
         tie_word_embeddings=True,
+        initializer_range=float(os.environ.get("INIT", "0.08")),
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -86,7 +88,8 @@ def pretrain(
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(model_config(tokenizer))
-        if FOURIER: _arrange_numbers(model, tokenizer)
+        if FOURIER:
+            _arrange_numbers(model, tokenizer)
         model.train()
         optimizers = make_opt(model, recipe)
         weights = _token_weights(tokenizer, recipe)
@@ -95,6 +98,8 @@ def pretrain(
             for group in [g for o in optimizers for g in o.param_groups]:
                 group["lr"] = group["base"] * schedule(step, recipe)
             loss = _loss(model, batch, weights)
+            global MODEL
+            MODEL = model
             model.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -125,20 +130,48 @@ def _groups(model: LlamaForCausalLM, recipe: Recipe) -> list[dict[str, object]]:
 
 
 import os
-FOURIER=int(os.environ.get("FOURIER","1")); MUON=int(os.environ.get("MUON","0"))
-MLR=float(os.environ.get("MLR","0.004"))
+
+FOURIER = int(os.environ.get("FOURIER", "1"))
+MUON = int(os.environ.get("MUON", "0"))
+MLR = float(os.environ.get("MLR", "0.004"))
+
+
 def make_opt(model, recipe):
-    hid=[p for n,p in model.named_parameters() if p.dim()>1 and "embed" not in n]
-    emb=[p for n,p in model.named_parameters() if p.dim()>1 and "embed" in n]
-    vec=[p for p in model.parameters() if p.dim()<=1]
-    lr=recipe.learning_rate
+    hid = [p for n, p in model.named_parameters() if p.dim() > 1 and "embed" not in n]
+    emb = [p for n, p in model.named_parameters() if p.dim() > 1 and "embed" in n]
+    vec = [p for p in model.parameters() if p.dim() <= 1]
+    lr = recipe.learning_rate
     if MUON:
-        os_=[torch.optim.Muon(hid,lr=MLR,weight_decay=recipe.weight_decay,momentum=0.95,adjust_lr_fn="match_rms_adamw",ns_steps=5),
-             torch.optim.AdamW([{"params":emb,"weight_decay":0.01},{"params":vec,"weight_decay":0.0}],lr=lr,betas=(.9,.98))]
+        os_ = [
+            torch.optim.Muon(
+                hid,
+                lr=MLR,
+                weight_decay=recipe.weight_decay,
+                momentum=0.95,
+                adjust_lr_fn="match_rms_adamw",
+                ns_steps=5,
+            ),
+            torch.optim.AdamW(
+                [{"params": emb, "weight_decay": 0.01}, {"params": vec, "weight_decay": 0.0}],
+                lr=lr,
+                betas=(0.9, 0.98),
+            ),
+        ]
     else:
-        os_=[torch.optim.AdamW([{"params":hid,"weight_decay":recipe.weight_decay},{"params":emb,"weight_decay":recipe.weight_decay},{"params":vec,"weight_decay":0.0}],lr=lr,betas=(.9,.98))]
+        os_ = [
+            torch.optim.AdamW(
+                [
+                    {"params": hid, "weight_decay": recipe.weight_decay},
+                    {"params": emb, "weight_decay": recipe.weight_decay},
+                    {"params": vec, "weight_decay": 0.0},
+                ],
+                lr=lr,
+                betas=(0.9, 0.98),
+            )
+        ]
     for o in os_:
-        for g in o.param_groups: g["base"]=g["lr"]
+        for g in o.param_groups:
+            g["base"] = g["lr"]
     return os_
 
 
@@ -151,14 +184,18 @@ def _arrange_numbers(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
     waves = torch.cat([angles.cos(), angles.sin()], dim=1)
     embedding = model.get_input_embeddings().weight
     for number in range(100):
-        (token,) = tokenizer.encode(str(number), add_special_tokens=False)
+        token, *rest = tokenizer.encode(str(number), add_special_tokens=False)
+        if rest:
+            continue
         embedding[token, : waves.shape[1]] += FSC * waves[number]
-FSC=float(os.environ.get("FSC","0.04"))
+
+
+FSC = float(os.environ.get("FSC", "0.04"))
 
 
 def _token_weights(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Tensor:
     weights = torch.ones(len(tokenizer))
-    for word in [*map(str, range(100)), *object_words()]:
+    for word in [*map(str, range(10)), *object_words()]:
         weights[tokenizer.encode(word, add_special_tokens=False)] = recipe.content_weight
     return weights
 
@@ -167,11 +204,23 @@ def _loss(model: LlamaForCausalLM, batch: Batch, weights: Tensor) -> Tensor:
     hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1]
     labels = batch.labels[:, 1:]
     taught = labels != -100
-    lg=model.lm_head(hidden[taught]); y=labels[taught]
+    lg = model.lm_head(hidden[taught])
+    y = labels[taught]
     with torch.no_grad():
-        ce=cross_entropy(lg,y,reduction="none"); isn=NUM[y]; DIAG.append((ce[isn].mean().item(), ce[(weights[y]>1)&~isn].mean().item(), ce[weights[y]==1].mean().item()))
+        ce = cross_entropy(lg, y, reduction="none")
+        isn = NUM[y]
+        DIAG.append(
+            (
+                ce[isn].mean().item(),
+                ce[(weights[y] > 1) & ~isn].mean().item(),
+                ce[weights[y] == 1].mean().item(),
+            )
+        )
     return cross_entropy(lg, y, weight=weights)
-DIAG=[]; NUM=torch.zeros(5000,dtype=torch.bool)
+
+
+DIAG = []
+NUM = torch.zeros(5000, dtype=torch.bool)
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, size: int, seed: int) -> Iterator[Batch]:
@@ -179,15 +228,25 @@ def batches(tokenizer: PreTrainedTokenizerFast, size: int, seed: int) -> Iterato
     rng = random.Random(f"lidr-lab order {seed}")
     corpus = samples(seed)
     while True:
-        pool = [chat_ids(tokenizer, s.user, s.assistant) for s in islice(corpus, _POOL * size)]
+        pool = [chat_ids(tokenizer, s.user, s.assistant) for s in islice(corpus, _POOL)]
         pool.sort(key=lambda chat: len(chat[0]) + len(chat[1]))
-        groups = [pool[start : start + size] for start in range(0, len(pool), size)]
+        groups = list(_groups_of(pool, size))
         rng.shuffle(groups)
         for group in groups:
             yield _collate(group, int(tokenizer.pad_token_id))
 
 
-def _collate(chats: list[tuple[list[int], list[int]]], pad: int) -> Batch:
+def _groups_of(chats: list[Chat], tokens: int) -> Iterator[list[Chat]]:
+    group: list[Chat] = []
+    for chat in chats:
+        if group and (len(group) + 1) * (len(chat[0]) + len(chat[1])) > tokens:
+            yield group
+            group = []
+        group.append(chat)
+    yield group
+
+
+def _collate(chats: list[Chat], pad: int) -> Batch:
     length = max(len(prompt) + len(answer) for prompt, answer in chats)
     ids = torch.full((len(chats), length), pad)
     labels = torch.full((len(chats), length), -100)

@@ -198,6 +198,35 @@ ANSWERS: dict[str, dict[str, str]] = {
     },
 }
 
+# One step on its own: practice in calculating, without a story.
+DRILLS: dict[str, dict[str, str]] = {
+    "add": {
+        "en": "we add {a} and {b}, which makes {r}.",
+        "es": "sumamos {a} y {b}, lo que da {r}.",
+        "de": "addieren wir {a} und {b}, das ergibt {r}.",
+        "fr": "on additionne {a} et {b}, ce qui donne {r}.",
+        "ru": "складываем {a} и {b}, получается {r}.",
+        "zh": "我们把{a}和{b}相加，得到{r}。",
+    },
+    "subtract": {
+        "en": "we subtract {b} from {a}, which makes {r}.",
+        "es": "restamos {b} de {a}, lo que da {r}.",
+        "de": "ziehen wir {b} von {a} ab, das ergibt {r}.",
+        "fr": "on soustrait {b} de {a}, ce qui donne {r}.",
+        "ru": "вычитаем {b} из {a}, получается {r}.",
+        "zh": "我们从{a}减去{b}，得到{r}。",
+    },
+    "multiply": {
+        "en": "we multiply {a} by {b}, which makes {r}.",
+        "es": "multiplicamos {a} por {b}, lo que da {r}.",
+        "de": "multiplizieren wir {a} mit {b}, das ergibt {r}.",
+        "fr": "on multiplie {a} par {b}, ce qui donne {r}.",
+        "ru": "умножаем {a} на {b}, получается {r}.",
+        "zh": "我们用{a}乘以{b}，得到{r}。",
+    },
+}
+SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
+
 ANSWER_LINES = {
     "en": "\nAnswer: {r}",
     "es": "\nRespuesta: {r}",

@@ -17,7 +17,11 @@ USER, ASSISTANT = "<|user|>", "<|assistant|>"
 VOCABULARY = 2042
 _TRAINING_SAMPLES = 20_000
 # A space before a number belongs to the word before it, so that a number is the same token everywhere.
-_PIECES = r"\p{N}{1,2}| ?[^\s\p{L}\p{N}]+(?: (?=\p{N}))?|[ \n]?\p{L}+(?: (?=\p{N}))?|\s+"
+import os
+
+_PIECES = r"\p{N}{1,%s}| ?[^\s\p{L}\p{N}]+(?: (?=\p{N}))?|[ \n]?\p{L}+(?: (?=\p{N}))?|\s+".replace(
+    "{1,%s}", "{1,2}" if os.environ.get("WHOLE", "1") == "1" else "{1,1}"
+)
 
 CHAT_TEMPLATE = """\
 {{- bos_token -}}

@@ -20,9 +20,9 @@ LANGUAGES: tuple[str, ...] = ("en", "es", "de", "fr", "ru", "zh")
 SKILLS: tuple[str, ...] = ("add", "subtract", "multiply", "add_subtract")
 PHRASINGS = 4
 SIZES = {"train": 2400, "test": 320}
-HIGHEST = 50
-_TEST_SHARE = 20
-_UNPRACTISED_SHARE = 15
+LOWEST, HIGHEST = 10, 98
+_TEST_SHARE = 16
+_UNPRACTISED_SHARE = 9
 
 
 class UnknownProblemError(LidrError):
@@ -91,14 +91,14 @@ def is_practised(skill: str, numbers: Numbers) -> bool:
 def combinations(skill: str) -> tuple[Numbers, ...]:
     """All calculations of a skill, in a fixed order."""
     if skill == "add":
-        operands = [(a, b, 0) for a in range(3, 40) for b in range(3, 40) if a + b <= HIGHEST]
+        operands = [(a, b, 0) for a in range(10, 60) for b in range(10, 60) if a + b <= HIGHEST]
     elif skill == "subtract":
-        operands = [(a, b, 0) for a in range(10, HIGHEST + 1) for b in range(3, 40) if a - b >= 3]
+        operands = [(a, b, 0) for a in range(20, HIGHEST + 1) for b in range(10, 60) if a - b >= 10]
     elif skill == "multiply":
-        operands = [(a, b, 0) for a in range(3, 26) for b in range(2, 8) if a * b <= HIGHEST]
+        operands = [(a, b, 0) for a in range(10, 50) for b in range(2, 10) if a * b <= HIGHEST]
     else:
-        steps = [(a, b) for a in range(3, 30) for b in range(3, 30) if a + b <= HIGHEST]
-        operands = [(a, b, c) for a, b in steps for c in range(3, 30) if a + b - c >= 3]
+        steps = [(a, b) for a in range(10, 50) for b in range(10, 50) if a + b <= HIGHEST]
+        operands = [(a, b, c) for a, b in steps for c in range(10, 50) if a + b - c >= 10]
     return tuple(solve(skill, *operand) for operand in operands)
 
 

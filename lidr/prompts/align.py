@@ -100,7 +100,8 @@ def _prompts(language: str, table: Mapping[str, Sequence[Item]], ids: Iterable[s
 def _report(language: str, table: Mapping[str, Sequence[Item]], union: Mapping[str, Item]) -> LanguageReport:
     missing = [f"{identity} is at {row.where}" for identity, row in union.items() if identity not in table]
     empty = [f"{i} at {rows[0].where}" for i, rows in table.items() if not all(r.text for r in rows)]
-    duplicated = [f"{i} at {' and '.join(r.where for r in rows[:2])}" for i, rows in table.items() if len(rows) > 1]
+    twice = {i: rows for i, rows in table.items() if len(rows) > 1}
+    duplicated = [f"{i} at {' and '.join(r.where for r in rows[:2])}" for i, rows in twice.items()]
     total = sum(map(len, table.values()))
     return LanguageReport(language, total, _finding(missing), _finding(empty), _finding(duplicated))
 

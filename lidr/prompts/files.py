@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from lidr.errors import LidrError
 
@@ -42,9 +42,8 @@ def read_json_array(path: Path) -> Iterator[Row]:
         LidrError: the file cannot be read, or holds anything else; names the line.
     """
     with _open(path) as file:
-        text = b"".join(_checked(line, path, number) for number, line in enumerate(file, start=1)).decode("utf-8")
-    text = text.removeprefix(_BOM)
-    yield from _array_rows(text, path)
+        text = "".join(_decode(line, f"{path}:{number}") for number, line in enumerate(file, start=1))
+    yield from _array_rows(text.removeprefix(_BOM), path)
 
 
 def _array_rows(text: str, path: Path) -> Iterator[Row]:
@@ -80,16 +79,13 @@ def _skip(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise LidrError(f"cannot be read ({error.strerror})", where=str(path), instead="mend prompts.files") from None
-
-
-def _checked(line: bytes, path: Path, number: int) -> bytes:
-    _decode(line, f"{path}:{number}")
-    return line
+        raise LidrError(
+            f"cannot be read ({error.strerror})", where=str(path), instead="mend prompts.files"
+        ) from None
 
 
 def _decode(line: bytes, where: str) -> str:
@@ -105,7 +101,9 @@ def _parse(text: str, where: str, number: int, path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         if number == 1 and text.lstrip().startswith("["):
             raise LidrError(
-                "begins like a JSON array, not like JSON Lines", where=where, instead="type prompts.format=json_array"
+                "begins like a JSON array, not like JSON Lines",
+                where=where,
+                instead="type prompts.format=json_array",
             ) from None
         raise _not_json(where, error, path) from None
 
@@ -113,13 +111,17 @@ def _parse(text: str, where: str, number: int, path: Path) -> Any:
 def _object(value: Any, where: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    instead = "type prompts.format=json_array" if isinstance(value, list) else 'write {"id": ..., "prompt": ...}'
+    instead = (
+        "type prompts.format=json_array" if isinstance(value, list) else 'write {"id": ..., "prompt": ...}'
+    )
     raise LidrError(f"is a JSON {type(value).__name__}, not an object", where=where, instead=instead)
 
 
 def _not_json(where: str, error: Exception, path: Path) -> LidrError:
     reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
-    return LidrError(f"is not JSON ({reason})", where=where, instead=f"mend {path.name}, or mend prompts.format")
+    return LidrError(
+        f"is not JSON ({reason})", where=where, instead=f"mend {path.name}, or mend prompts.format"
+    )
 
 
 def _not_an_array(path: Path, line: int) -> LidrError:

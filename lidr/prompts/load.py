@@ -37,8 +37,9 @@ def load(config: PromptsConfig, languages: Sequence[str]) -> AlignedPrompts:
 def _incomplete(config: PromptsConfig, aligned: AlignedPrompts) -> LidrError:
     report = aligned.report
     faults = "".join(f"\n  {r.describe()}" for r in report.languages if not r.complete)
+    total = report.dropped + report.aligned
     return LidrError(
-        f"{report.dropped} of {report.dropped + report.aligned} prompts do not stand once in every language:{faults}\n ",
+        f"{report.dropped} of {total} prompts do not stand once in every language:{faults}\n ",
         where=f"prompts {config.name!r} ({config.root})",
         instead="mend the files, or type prompts.on_incomplete=drop to leave these out of all languages",
     )
@@ -56,7 +57,9 @@ def _lab_items(config: PromptsConfig, language: str) -> Iterator[Item]:
         )
     for split in config.files:
         if split not in ("train", "test"):
-            raise LidrError(f"the lab has no split {split!r}", where="prompts.files", instead="type prompts.files=[train]")
+            raise LidrError(
+                f"the lab has no split {split!r}", where="prompts.files", instead="type prompts.files=[train]"
+            )
         for problem in world.problems(split):
             text = wrap(world.render_prompt(problem, language), config.instruction, language)
             yield Item(problem.id, text, str(problem.answer), f"lab {split}")

@@ -37,7 +37,9 @@ def _file(root: Path, pattern: str, language: str) -> Path:
     unknown = sorted(set(_PLACEHOLDER.findall(pattern)) - {"language"})
     if unknown:
         raise LidrError(
-            f"{pattern!r} holds {{{unknown[0]}}}", where="prompts.files", instead="the one placeholder is {language}"
+            f"{pattern!r} holds {{{unknown[0]}}}",
+            where="prompts.files",
+            instead="the one placeholder is {language}",
         )
     path = root / pattern.replace("{language}", language)
     if path.is_file():
@@ -56,7 +58,9 @@ def present(root: Path, pattern: str) -> list[str]:
     head, found, tail = pattern.partition("{language}")
     if not found:
         return []
-    shape = re.compile(re.escape(head) + "([A-Za-z-]+)" + re.escape(tail).replace(re.escape("{language}"), r"\1"))
+    shape = re.compile(
+        re.escape(head) + "([A-Za-z-]+)" + re.escape(tail).replace(re.escape("{language}"), r"\1")
+    )
     folder = root / head.rpartition("/")[0]
     if not folder.is_dir():
         return []

@@ -14,7 +14,7 @@ from lidr.prompts.locate import locate
 
 
 class Item(NamedTuple):
-    """A prompt as one language's files give it; `text` is empty where they give none, `where` is file:line."""
+    """A prompt of one language; `text` is empty where the file gives none, `where` is file:line."""
 
     id: str
     text: str
@@ -32,7 +32,7 @@ def items(config: PromptsConfig, language: str) -> Iterator[Item]:
     read = read_json_array if config.format is PromptFormat.JSON_ARRAY else read_jsonl
     for place, path in enumerate(paths):
         for position, row in enumerate(read(path)):
-            # A blank line keeps its place among lines, so that it cannot shift the rest against other languages.
+            # A blank line keeps its place, so that it cannot shift the rest against other languages.
             line_place = row.line - 1 if config.format is PromptFormat.JSONL else position
             positional = str(line_place) if len(paths) == 1 else f"{place}-{line_place}"
             yield _item(row, path, positional, config, language)
@@ -44,7 +44,12 @@ def _item(row: Row, path: Path, positional: str, config: PromptsConfig, language
     if config.strip_language_prefix and config.id_key is not None:
         identity = identity.removeprefix(language)
     text = _text(row.values, config, where)
-    return Item(identity, wrap(text, config.instruction, language) if text.strip() else "", _answer(row, config, where), where)
+    return Item(
+        identity,
+        wrap(text, config.instruction, language) if text.strip() else "",
+        _answer(row, config, where),
+        where,
+    )
 
 
 def wrap(text: str, instruction: str | None, language: str) -> str:
@@ -62,7 +67,9 @@ def frame(instruction: str, language: str) -> tuple[str, str]:
 
 
 def _id(values: Mapping[str, Any], config: PromptsConfig, where: str) -> str:
-    value = _value(values, config.id_key or "", "prompts.id_key", where, "prompts.id_key=null for the line's position")
+    value = _value(
+        values, config.id_key or "", "prompts.id_key", where, "prompts.id_key=null for the line's position"
+    )
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise LidrError(
             f"the id under {config.id_key!r} is {value!r}, not a text or a whole number",
@@ -88,12 +95,14 @@ def _text(values: Mapping[str, Any], config: PromptsConfig, where: str) -> str:
 def _answer(row: Row, config: PromptsConfig, where: str) -> str | None:
     if config.answer_key is None:
         return None
-    value = _value(row.values, config.answer_key, "prompts.answer_key", where, "prompts.answer_key=null for none")
+    value = _value(
+        row.values, config.answer_key, "prompts.answer_key", where, "prompts.answer_key=null for none"
+    )
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise LidrError(
-            f"the answer under {config.answer_key!r} is a JSON {type(value).__name__}, not a text or a number",
+            f"the answer under {config.answer_key!r} is a JSON {type(value).__name__}, no text or number",
             where=where,
             instead="name the key of the answer: prompts.answer_key=<key>",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from lidr.config import PromptsConfig, PromptSchedule
+from lidr.config import PromptSchedule, PromptsConfig
 from lidr.errors import LidrError
 from lidr.prompts.align import AlignedPrompts
 from lidr.records import Prompt
@@ -36,7 +36,9 @@ def select(
     return {language: [prompts[i] for i in taken] for language, prompts in aligned.by_language.items()}
 
 
-def check_enough(aligned: AlignedPrompts, config: PromptsConfig, schedule: PromptSchedule, iterations: int) -> None:
+def check_enough(
+    aligned: AlignedPrompts, config: PromptsConfig, schedule: PromptSchedule, iterations: int
+) -> None:
     """Whether the set lasts for so many iterations; a run asks before its first.
 
     Raises:
@@ -48,7 +50,7 @@ def check_enough(aligned: AlignedPrompts, config: PromptsConfig, schedule: Promp
     enough = there // max(iterations, 1)
     lower = f" or prompts.limit={enough}" if enough else ""
     raise LidrError(
-        f"{there} prompts are there, {needed} are needed: {iterations} x prompts.limit={config.limit} fresh ones",
+        f"has {there} prompts, {needed} are needed: {iterations} x prompts.limit={config.limit}, all fresh",
         where=f"prompts {config.name!r}",
         instead=f"type prompt_schedule=reuse{lower}",
     )

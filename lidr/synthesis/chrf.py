@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lidr.errors import LidrError
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
 
 def chrf(text: str, reference: str) -> float:
@@ -23,7 +23,7 @@ def chrf(text: str, reference: str) -> float:
 @cache
 def _metric() -> CHRF:
     try:
-        from sacrebleu.metrics import CHRF
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError:
         raise LidrError(
             "needs sacrebleu", where="pairs.en_rejected=worst", instead="install with: pip install sacrebleu"

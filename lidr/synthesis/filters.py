@@ -23,8 +23,8 @@ class Reason(StrEnum):
 
     empty: the dominant or the other language's own answer is blank.
     truncated: one of the two was cut at max_new_tokens.
-    translation_error: either direction between the two languages failed (the paper); with the filter off, only
-        where the pair needs the missing text.
+    translation_error: either direction between the two languages failed (the paper); with the filter off,
+        only where the pair needs the missing text.
     translation_incomplete_group: a translation of this prompt failed in any language.
     identical: chosen and rejected are the same text.
     repetition: the chosen answer loops.
@@ -90,14 +90,20 @@ class Filters:
 
     def translation_incomplete_group(self, candidate: Candidate) -> bool:
         return self.config.translation_incomplete_group and any(
-            failed_directions(candidate.group, self.languages.dominant, code) for code in self.languages.non_dominant
+            failed_directions(candidate.group, self.languages.dominant, code)
+            for code in self.languages.non_dominant
         )
 
     def identical(self, candidate: Candidate) -> bool:
-        return self.config.identical and (candidate.chosen or "").strip() == (candidate.rejected or "").strip()
+        return (
+            self.config.identical and (candidate.chosen or "").strip() == (candidate.rejected or "").strip()
+        )
 
     def repetition(self, candidate: Candidate) -> bool:
-        return self.config.repetition and repeated_share(candidate.chosen or "") > self.config.repetition_max_share
+        return (
+            self.config.repetition
+            and repeated_share(candidate.chosen or "") > self.config.repetition_max_share
+        )
 
     def _answers(self, candidate: Candidate) -> tuple[Response, Response]:
         answers = candidate.group.responses
@@ -117,9 +123,9 @@ _CHECKS: tuple[tuple[Reason, Callable[[Filters, Candidate], bool]], ...] = (
 def repeated_share(text: str) -> float:
     """Share of a text's words, 0 to 1, that lie in a four-word run which occurs at least three times.
 
-    Where most letters are of a script without spaces, characters take the place of words and runs are 16 long.
-    A loop scores near 1. Measured: of 1,000 English answers of Llama-3-8B-Instruct to Alpagasus none is above
-    0.5, of 805 answers of GPT-4 Turbo to X-AlpacaEval in each of 7 languages one at most, and that one loops.
+    Where most letters are of a script without spaces, characters take the place of words and runs are 16
+    long. A loop scores near 1; of 8,362 answers of good models in 9 languages 6 score above 0.5, some of them
+    loops (Llama-3-8B-Instruct on Alpagasus, GPT-4 Turbo on X-AlpacaEval).
     """
     tokens, run = _tokens(text)
     runs = [tuple(tokens[i : i + run]) for i in range(len(tokens) - run + 1)]

@@ -17,8 +17,8 @@ def generate(
 ) -> None:
     """Writes ``<language>.jsonl`` of responses for every language, in the order of its prompts.
 
-    A killed call goes on where it stopped when called again with the same prompts, and ends with the same bytes
-    as one that was never killed, as far as the engine is deterministic.
+    A killed call goes on where it stopped when called again with the same prompts, and ends with the same
+    bytes as one that was never killed, as far as the engine is deterministic.
 
     Raises:
         LidrError: two prompts of a language share an id, or a file holds answers to other prompts.
@@ -38,7 +38,12 @@ def _job(prompts: Sequence[Prompt], path: Path) -> Job:
     def to_record(completion: Completion) -> Response:
         prompt = by_id[completion.key]
         return Response(
-            prompt.id, prompt.language, prompt.prompt, completion.text, completion.finish_reason, completion.tokens
+            prompt.id,
+            prompt.language,
+            prompt.prompt,
+            completion.text,
+            completion.finish_reason,
+            completion.tokens,
         )
 
     requests = [Request(p.id, p.prompt) for p in prompts]

@@ -39,7 +39,9 @@ def translations(path: Path, source: str, target: str) -> Iterator[Translation]:
         _check_language(texts["target_language"], target, where)
         translation, error = record.get("translation"), record.get("error")
         if (translation is None) == (error is None):
-            raise LidrError("needs either a translation or an error", where=where, instead="set exactly one of the two")
+            raise LidrError(
+                "needs either a translation or an error", where=where, instead="set exactly one of the two"
+            )
         yield Translation(
             **texts,
             translation=None if translation is None else str(translation),
@@ -57,7 +59,9 @@ class Group:
     translations: Mapping[tuple[str, str], Translation]
 
 
-def groups(prompts_dir: Path, responses_dir: Path, translations_dir: Path, languages: LanguagesConfig) -> Iterator[Group]:
+def groups(
+    prompts_dir: Path, responses_dir: Path, translations_dir: Path, languages: LanguagesConfig
+) -> Iterator[Group]:
     """Walks all files side by side in prompt order; holds one prompt at a time.
 
     Raises:
@@ -114,10 +118,14 @@ def _records(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
 def _texts(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> dict[str, str]:
     for key in keys:
         if not isinstance(record.get(key), str):
-            raise LidrError(f"has no text under {key!r}", where=where, instead=f"a record holds {', '.join(keys)}")
+            raise LidrError(
+                f"has no text under {key!r}", where=where, instead=f"a record holds {', '.join(keys)}"
+            )
     return {key: record[key] for key in keys}
 
 
 def _check_language(found: str, expected: str, where: str) -> None:
     if found != expected:
-        raise LidrError(f"is in {found!r}, the file's name says {expected!r}", where=where, instead="mend or rename it")
+        raise LidrError(
+            f"is in {found!r}, the file's name says {expected!r}", where=where, instead="mend or rename it"
+        )

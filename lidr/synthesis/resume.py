@@ -66,7 +66,7 @@ def complete(job: Job, engine: Engine, sampling: SamplingConfig, advance: Advanc
             where=str(job.path),
             instead="run the same command again; what stands is kept",
         )
-    if not (len(appender.kept) == len(kept) and all(a["id"] == b for a, b in zip(appender.kept, job.inputs, strict=True))):
+    if [record["id"] for record in appender.kept] != list(job.inputs):
         jsonl.write(job.path, (kept[key] for key in job.inputs))
 
 
@@ -106,4 +106,6 @@ def check_unique(keys: Sequence[str], where: str) -> None:
     seen = set(keys)
     if len(seen) < len(keys):
         twice = next(a for a, b in itertools.pairwise(sorted(keys)) if a == b)
-        raise LidrError(f"the id {twice!r} stands twice", where=where, instead="give every prompt an id of its own")
+        raise LidrError(
+            f"the id {twice!r} stands twice", where=where, instead="give every prompt an id of its own"
+        )

@@ -18,7 +18,7 @@ class Candidate:
 
     other: the non-dominant language involved, which in an en pair gave the rejected answer.
     chosen, rejected: None where the translation that would fill them is missing.
-    asks_for_translation: the prompt's right answer is not in the prompt's language.
+    asks_for_translation: the prompt's right answer is the same in whatever language it is put.
     """
 
     group: Group
@@ -50,16 +50,15 @@ def candidates(
 ) -> Iterator[Candidate]:
     """Candidates of one prompt: dominant language first, then the others in the run's order.
 
-    nl: (x^l, y^{en->l} over y^l); en: (x^en, y^en over y^{l->en}). Where the prompt asks for a translation the
-    chosen nl answer is y^en as it stands; the en pair stays what it is, as in the paper's released script.
+    nl: (x^l, y^{en->l} over y^l); en: (x^en, y^en over y^{l->en}). Where the prompt asks for a translation
+    the chosen nl answer is y^en as it stands; the en pair stays what it is, as in the authors' script.
     """
     if PairType.EN in pairs.types:
         for other in rejected_languages(group, pairs, languages, seed):
             yield _en(group, languages.dominant, other, asks_for_translation)
     if PairType.NL in pairs.types:
-        untranslated = asks_for_translation and pairs.translation_requests
         for code in languages.non_dominant:
-            yield _nl(group, languages.dominant, code, asks_for_translation, untranslated)
+            yield _nl(group, languages.dominant, code, asks_for_translation)
 
 
 def rejected_languages(group: Group, pairs: PairsConfig, languages: LanguagesConfig, seed: int) -> list[str]:
@@ -81,7 +80,9 @@ def rejected_languages(group: Group, pairs: PairsConfig, languages: LanguagesCon
     if pairs.en_rejected is EnRejected.RANDOM:
         return [min(usable, key=lambda code: _draw(seed, group.id, code))]
     reference = group.responses[languages.dominant].response
-    return [min(usable, key=lambda code: chrf(_translation(group, code, languages.dominant) or "", reference))]
+    return [
+        min(usable, key=lambda code: chrf(_translation(group, code, languages.dominant) or "", reference))
+    ]
 
 
 def failed_directions(group: Group, dominant: str, code: str) -> list[Translation]:
@@ -94,8 +95,10 @@ def _draw(seed: int, identity: str, code: str) -> bytes:
     return hashlib.sha256(f"{seed}\0{identity}\0{code}".encode("utf-8", "surrogatepass")).digest()
 
 
-def _nl(group: Group, dominant: str, code: str, asks_for_translation: bool, untranslated: bool) -> Candidate:
-    chosen = group.responses[dominant].response if untranslated else _translation(group, dominant, code)
+def _nl(group: Group, dominant: str, code: str, asks_for_translation: bool) -> Candidate:
+    chosen = (
+        group.responses[dominant].response if asks_for_translation else _translation(group, dominant, code)
+    )
     return Candidate(
         group,
         PairType.NL,
@@ -103,7 +106,7 @@ def _nl(group: Group, dominant: str, code: str, asks_for_translation: bool, untr
         other=code,
         chosen=chosen,
         rejected=group.responses[code].response,
-        chosen_origin=dominant if untranslated else f"{dominant}->{code}",
+        chosen_origin=dominant if asks_for_translation else f"{dominant}->{code}",
         rejected_origin=code,
         asks_for_translation=asks_for_translation,
     )

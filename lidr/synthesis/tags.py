@@ -1,4 +1,4 @@
-"""The tags around source and translation: filled in, read back, and safe from a text that holds them itself."""
+"""The tags around source and translation: filled in, read back, and safe from a text that holds them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class Tags:
         for key, tag in (("open_tag", self.config.open_tag), ("close_tag", self.config.close_tag)):
             if len(tag) < 2 or tag != tag.strip() or tag in self.guard(tag):
                 raise LidrError(
-                    f"{tag!r} cannot mark a boundary", where=f"translator.{key}", instead="type a tag as <translated>"
+                    f"{tag!r} cannot mark a boundary",
+                    where=f"translator.{key}",
+                    instead="type a tag as <translated>",
                 )
 
     def request(self, source: str, source_language: str, target_language: str) -> str:
@@ -72,5 +74,5 @@ class Tags:
     def _pattern(self) -> re.Pattern[str]:
         """Every tag, with any number of underscores after its first character."""
         tags = {self.config.open_tag, self.config.close_tag, *_TEMPLATE_TAG.findall(self.config.template)}
-        longest_first = sorted(tags, key=lambda tag: (-len(tag), tag))
+        longest_first = sorted((tag for tag in tags if len(tag) > 1), key=lambda tag: (-len(tag), tag))
         return re.compile("|".join(f"{re.escape(tag[0])}_*{re.escape(tag[1:])}" for tag in longest_first))

@@ -19,8 +19,8 @@ def translate(
 ) -> None:
     """Writes ``<source>-<target>.jsonl`` of translations, dominant to each non-dominant language and back.
 
-    Resumes as `lidr.synthesis.generate.generate` does. Responses that are empty or cut off are not sent; their
-    records say so.
+    Resumes as `lidr.synthesis.generate.generate` does. Responses that are empty or cut off are not sent;
+    their records say so.
 
     Args:
         responses_dir: ``<language>.jsonl`` of responses.
@@ -50,7 +50,9 @@ def _job(answers: Sequence[Response], target: str, tags: Tags, path: Path) -> Jo
         return _record(by_id[completion.key], target, *tags.parse(completion.text, completion.finish_reason))
 
     sent = [a for a in answers if not _unfit(a)]
-    requests = [Request(a.id, tags.request(a.response, a.language, target), tags.config.open_tag) for a in sent]
+    requests = [
+        Request(a.id, tags.request(a.response, a.language, target), tags.config.open_tag) for a in sent
+    ]
     given = [_record(a, target, None, error) for a in answers if (error := _unfit(a))]
     return Job(path, {a.id: a.response for a in answers}, "source", requests, to_record, given)
 
@@ -62,6 +64,8 @@ def _unfit(answer: Response) -> TranslationError | None:
     return TranslationError.TRUNCATED_SOURCE if answer.finish_reason == "length" else None
 
 
-def _record(answer: Response, target: str, translation: str | None, error: TranslationError | None) -> Translation:
+def _record(
+    answer: Response, target: str, translation: str | None, error: TranslationError | None
+) -> Translation:
     reason = None if error is None else error.value
     return Translation(answer.id, answer.language, target, answer.response, translation, reason)

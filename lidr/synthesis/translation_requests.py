@@ -1,10 +1,11 @@
 """Prompts that ask for a translation, or for an answer in a language they name.
 
-Their right answer is the same whatever language the question is put in ("Translate 'I miss you' into French"),
-so the paper takes the dominant language's answer untranslated. The authors listed 88 ids by hand; these rules
-read the dominant-language prompt instead, and know English alone: with another dominant language they find
-nothing. On the 2,000 Alpagasus prompts they find 23: the authors' 17 and 6 that ask for a sentence or a haiku in
-a named language.
+Their right answer is the same in whatever language they are put ("Translate 'I miss you' into French"), so
+the paper takes the dominant language's answer untranslated. Its authors listed 88 ids by hand; these rules
+read the dominant-language prompt. They know English alone: with another dominant language they find nothing.
+
+Measured on all 9,229 Alpagasus prompts: 108 found, among them all 88 of the list (which was in view when the
+rules were written). Of the 20 others, such as "Write an English haiku about snow.", 19 are right by eye.
 """
 
 from __future__ import annotations
@@ -15,29 +16,36 @@ from lidr import languages
 from lidr.prompts.rows import frame
 
 _FURTHER = (
-    "Afrikaans Albanian Amharic Armenian Azerbaijani Basque Belarusian Bosnian Bulgarian Burmese Cantonese Catalan "
-    "Croatian Danish Esperanto Estonian Farsi Filipino Finnish Gaelic Galician Georgian Greek Gujarati Hausa Hebrew "
-    "Hungarian Icelandic Igbo Irish Javanese Kannada Kazakh Khmer Kurdish Lao Latin Latvian Lithuanian Macedonian "
-    "Malay Malayalam Mandarin Marathi Mongolian Nepali Norwegian Pashto Persian Punjabi Romanian Sanskrit Serbian "
-    "Sinhala Slovak Slovenian Somali Tagalog Tamil Tibetan Urdu Uzbek Welsh Yiddish Yoruba Zulu"
-).split()
-_LANGUAGE = "(?:" + "|".join([*languages.NAMES.values(), *_FURTHER]) + ")"
+    "Afrikaans|Albanian|Amharic|Armenian|Azerbaijani|Basque|Belarusian|Bosnian|Bulgarian|Burmese"
+    "|Cantonese|Catalan|Croatian|Danish|Esperanto|Estonian|Farsi|Filipino|Finnish|Gaelic|Galician"
+    "|Georgian|Greek|Gujarati|Hausa|Hebrew|Hungarian|Icelandic|Igbo|Irish|Javanese|Kannada|Kazakh"
+    "|Khmer|Kurdish|Lao|Latin|Latvian|Lithuanian|Macedonian|Malay|Malayalam|Mandarin|Marathi"
+    "|Mongolian|Nepali|Norwegian|Pashto|Persian|Punjabi|Romanian|Sanskrit|Serbian|Sinhala|Slovak"
+    "|Slovenian|Somali|Tagalog|Tamil|Tibetan|Urdu|Uzbek|Welsh|Yiddish|Yoruba|Zulu"
+)
+_LANGUAGE = "(?:" + "|".join([*languages.NAMES.values(), _FURTHER]) + ")"
 _WITHIN = r"[^.?!\n]*?"  # stays in the sentence
 
 # "French", "the French language", "simplified Chinese", "American English"
 _NAMED = rf"(?:the\s+)?(?:[\w-]+\s+)?{_LANGUAGE}\b"
 # What may follow the name of a language, but not of a thing: "in French", not "in French cuisine".
-_ENDS = r"(?=\s*(?:$|[^\w\s]|language\b|(?:and|or|with|using|for|about|that|which|to|so|but|then|as|please)\b|\n))"
+_ENDS = (
+    r"(?=\s*(?:$|\n|[^\w\s]|(?:language|and|or|with|using|for|about|that|which|to|so|but|then|as|please)\b))"
+)
 
 _UNNAMED_TARGET = r"(?:another|a\s+(?:second|different|foreign)|(?:the\s+)?target)\s+language"
-_SPOKEN = r"sentences?|phrases?|texts?|words?|paragraphs?|statements?|expressions?|proverbs?|idioms?|quotes?|passages?"
+_SPOKEN = (
+    r"sentences?|phrases?|texts?|words?|paragraphs?|statements?|expressions?|proverbs?|idioms?|quotes?"
+    r"|passages?"
+)
 _WRITTEN = (
     _SPOKEN
     + r"|haikus?|poems?|limericks?|verses?|lyrics|songs?|stor(?:y|ies)|essays?|letters?|emails?|dialogues?"
     + r"|conversations?|questions?|translations?"
 )
 _ASKS_TO_WRITE = (
-    r"(?:write|compose|construct|create|craft|form|formulate|generate|make|produce|come\s+up\s+with|give|provide|suggest)"
+    r"(?:write|compose|construct|create|craft|form|formulate|generate|make|produce|come\s+up\s+with|give|provide"
+    r"|suggest)"
 )
 _ASKS_TO_SAY = (
     r"(?:answer|respond|reply|write|rewrite|say|express|put|convert|explain|describe|summari[sz]e|paraphrase|render"

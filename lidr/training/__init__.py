@@ -1,4 +1,4 @@
-"""The training half of Language Imbalance Driven Rewarding: M_{t+1} = M_t trained on its pairs with DPO + NLL."""
+"""Figure 1, right half: M_{t+1} is M_t trained with DPO + NLL on its own pairs."""
 
 from lidr.training.run import TrainingJob, TrainingSummary, train
 

@@ -36,9 +36,9 @@ def plan_steps(
 ) -> tuple[Step, ...]:
     """Every optimizer step of an iteration, a function of its arguments alone.
 
-    Each epoch goes once through a fresh permutation, drawn from a generator seeded with seed + epoch; the last step
-    of an epoch holds what is left. Within a step the longest pairs come first, so that a micro-batch holds rows of
-    like length and little padding.
+    Each epoch goes once through a fresh permutation, drawn from a generator seeded with seed + epoch; the
+    last step of an epoch holds what is left. Within a step the longest pairs come first, so that a
+    micro-batch holds rows of like length and little padding.
 
     Args:
         lengths: tokens of each pair's longest row.
@@ -58,11 +58,11 @@ def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 class MicroBatch(NamedTuple):
-    """Pairs that go through the model together; rows are right-padded, all chosen ones before all rejected ones.
+    """Pairs that go through the model together; rows are right-padded, chosen ones before rejected ones.
 
     Attributes:
         pairs: index of each pair.
-        before_response: True at the positions whose next token belongs to the response, so where logits are needed.
+        before_response: True where the next token belongs to the response, so where logits are needed.
         response_lengths: |y| of each row, tokens, end of turn included.
     """
 

@@ -81,7 +81,8 @@ class PairData(pl.LightningDataModule):
         )
         if not self._tokens.pairs:
             raise LidrError(
-                f"none of {self._tokens.dropped} pairs fits into training.max_length={training.max_length} tokens",
+                f"none of {self._tokens.dropped} pairs fits into training.max_length={training.max_length}"
+                " tokens",
                 where=str(self.path),
                 instead="type a larger training.max_length",
             )

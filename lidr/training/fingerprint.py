@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lidr.config import RunConfig, to_mapping
 from lidr.config.identity import digest
+from lidr.hashing import fingerprint
 from lidr.models import adapter_base, is_adapter
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def model_fingerprint(path: str, revision: str | None) -> Any:
-    """The bytes of a model folder's files (and of an adapter's base), or a hub id with its revision."""
+    """A model folder's content (and that of an adapter's base), or a hub id with its revision."""
     folder = Path(path)
     if not folder.is_dir():
         return f"{path}@{revision}"
-    files = {
-        f.name: file_sha256(f) for f in sorted(folder.iterdir()) if f.is_file() and f.name != "stage.json"
-    }
     if is_adapter(path):
-        return {"adapter": files, "base": model_fingerprint(adapter_base(path), revision)}
-    return files
+        return {"adapter": fingerprint(folder), "base": model_fingerprint(adapter_base(path), revision)}
+    return fingerprint(folder)
 
 
 def reference_key(config: RunConfig, pairs: str, reference: Any, policy: Any) -> str:
@@ -54,7 +46,7 @@ def reference_key(config: RunConfig, pairs: str, reference: Any, policy: Any) ->
 
 
 def training_key(config: RunConfig, pairs: str, reference: Any, policy: Any, iteration: int) -> str:
-    """Everything the trained model depends on, except where it is computed: a checkpoint goes on under the same."""
+    """Everything the trained model depends on, except where it is computed; a checkpoint keeps it."""
     return digest(
         {
             **_training_values(config),

@@ -28,8 +28,8 @@ def response_log_probs(model: nn.Module, batch: MicroBatch) -> Float[Tensor, " r
 def _response_logits(model: nn.Module, batch: MicroBatch) -> Float[Tensor, "tokens vocabulary"]:
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
     if _selects_positions(_forward_of(model)):
-        # transformers applies a mask of two dimensions before the head, so that whatever a model does to its logits
-        # (Cohere scales them, Gemma caps them) still happens; the result is flat.
+        # transformers applies a mask of two dimensions before the head, so that whatever a model does to its
+        # logits (Cohere scales them, Gemma caps them) still happens; the result is flat.
         logits: Tensor = model(**inputs, logits_to_keep=batch.before_response).logits
         return logits
     return model(**inputs).logits[batch.before_response]  # type: ignore[no-any-return]

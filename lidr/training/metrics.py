@@ -20,7 +20,7 @@ _NAMES = {"correct": "accuracy", "drift": "chosen_drift"}
 class Groups:
     """The groups of pairs that are logged: all, each language, each pair type.
 
-    A type whose name is also the code of a language with other pairs (Dutch is ``nl``) is named ``type_nl``.
+    A type is named ``type_nl`` or ``type_en``: both are codes of languages too.
 
     Attributes:
         names: "" for all pairs, then languages, then types.
@@ -34,9 +34,7 @@ class Groups:
         for kind in PairType:
             members = [pair.type is kind for pair in pairs]
             if any(members):
-                found[kind.value if found.get(kind.value, members) == members else f"type_{kind.value}"] = (
-                    members
-                )
+                found[f"type_{kind.value}"] = members
         self.names = tuple(found)
         self.members: Bool[Tensor, "groups pairs"] = torch.tensor(list(found.values()))
 

@@ -1,8 +1,8 @@
-"""The LightningModule: one batch is one optimizer step, so that accumulation is exact and every moment between two
-batches is a moment between two optimizer steps.
+"""The LightningModule: one batch is one optimizer step, so that accumulation is exact and a checkpoint
+always falls between two optimizer steps.
 
-Dropout is off throughout: the policy stays in evaluation mode (`eval()`), which covers the model's own dropout and
-LoRA's. Policy and reference could not share their numerics otherwise.
+Dropout is off throughout: the policy stays in evaluation mode (`eval()`), which covers the model's own
+dropout and LoRA's. Policy and reference could not share their numerics otherwise.
 """
 
 from __future__ import annotations
@@ -42,14 +42,16 @@ class Plan:
         iteration: t of the model M_t that is trained.
         steps: optimizer steps of the iteration.
         key: what the training is made from; a checkpoint of another is not resumed.
-        gate: largest distance of the first step's DPO loss from ln 2, or None where the reference is not the policy
-            as it starts.
+        gate: largest distance of the first step's DPO loss from ln 2, or None where the reference is not the
+            policy as it starts.
+        reference_file: where the reference log-probs lie, for errors.
     """
 
     iteration: int
     steps: int
     key: str
     gate: float | None
+    reference_file: str = "reference.safetensors"
 
 
 class PreferenceModule(pl.LightningModule):
@@ -105,28 +107,28 @@ class PreferenceModule(pl.LightningModule):
         """One optimizer step.
 
         Returns:
-            {"record": the step's line of metrics.jsonl}.
+            {"record": the step's line of metrics.jsonl, "seconds": its wall clock}.
 
         Raises:
-            LidrError: the first step's DPO loss is not ln 2 although the reference is the policy; or a loss or
-                gradient is not finite. The optimizer has not stepped then.
+            LidrError: the first step's DPO loss is not ln 2 although the reference is the policy; or a loss
+                or gradient is not finite. The optimizer has not stepped then.
         """
         started = time.perf_counter()
-        optimizer = cast(torch.optim.Optimizer, self.optimizers())
+        optimizer = cast("torch.optim.Optimizer", self.optimizers())
         lr = self._set_lr(optimizer, batch.step)
         optimizer.zero_grad()
         terms = o.join([self._backward(micro_batch, batch.totals) for micro_batch in batch.micro_batches])
         pairs = torch.cat([micro_batch.pairs for micro_batch in batch.micro_batches])
         self._check_finite(batch.step, terms.loss, pairs)
         if batch.step == 0 and self.plan.gate is not None and isinstance(terms, o.PreferenceTerms):
-            check_gate(terms, self.plan.gate)
+            check_gate(terms, self.plan.gate, self.plan.reference_file)
         grad_norm = clip_grad_norm_(self.policy.parameters(), self.training_config.max_grad_norm)
         self._check_finite(batch.step, grad_norm.expand(len(pairs)), pairs, "gradient norm")
         optimizer.step()
         self.means.update(terms, pairs)
         record = {"iteration": self.plan.iteration, "step": batch.step + 1, **self.means.record()}
         record |= {"train/grad_norm": grad_norm.item(), "train/lr": lr, "train/tokens": batch.tokens}
-        return {"record": {**record, "seconds": round(time.perf_counter() - started, 6)}}
+        return {"record": record, "seconds": round(time.perf_counter() - started, 6)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps only what trains, and says what it was trained from."""
@@ -152,11 +154,12 @@ class PreferenceModule(pl.LightningModule):
 
     def _backward(self, batch: MicroBatch, step: o.StepTotals) -> o.Terms:
         """Adds a micro-batch's share to the gradients."""
-        terms = self._terms(batch, step)
+        terms = self.terms(batch, step)
         self.manual_backward(o.contribution(terms, step))
         return o.detach(terms)
 
-    def _terms(self, batch: MicroBatch, step: o.StepTotals) -> o.Terms:
+    def terms(self, batch: MicroBatch, step: o.StepTotals) -> o.Terms:
+        """The objective's terms of a micro-batch's pairs, with their graph."""
         objective = self.objective
         log_probs = response_log_probs(self.policy, batch)
         logp_w = log_probs[: len(batch.pairs)]
@@ -181,20 +184,20 @@ class PreferenceModule(pl.LightningModule):
         )
 
 
-def check_gate(terms: o.PreferenceTerms, tolerance: float) -> None:
+def check_gate(terms: o.PreferenceTerms, tolerance: float, reference_file: str) -> None:
     """Stops a training whose reference is not the policy as it starts.
 
     Raises:
-        LidrError: the DPO loss is not ln 2, or some margin is not 0. A margin of m moves a pair's loss by m / 2, hence
-            twice the tolerance.
+        LidrError: the DPO loss is not ln 2, or some margin is not 0. A margin of m moves a pair's loss by
+            half of m, hence twice the tolerance.
     """
     loss, margin = terms.dpo.mean().item(), terms.margin.abs().max().item()
     if abs(loss - LN_2) <= tolerance and margin <= 2 * tolerance:
         return
     raise LidrError(
-        f"the first step's DPO loss is {loss:.6f} and its largest margin {margin:.6f}, where policy and reference are"
-        f" the same model and ln 2 = {LN_2:.6f} and 0 were expected (within {tolerance:g})",
-        where="training/reference.safetensors",
-        instead="the reference log-probs come from another model, another chat template or system prompt, or another"
-        " precision: delete the file and start again",
+        f"the first step's DPO loss is {loss:.6f} and its largest margin {margin:.6f}, where policy and"
+        f" reference are the same model and ln 2 = {LN_2:.6f} and 0 were expected (within {tolerance:g})",
+        where=reference_file,
+        instead="the reference log-probs come from another model, another chat template or system prompt, or"
+        " another precision: delete the file and start again",
     )

@@ -1,16 +1,18 @@
 """DPO + NLL, and the SFT baseline, as pure functions of log-probabilities.
 
-The paper's objective (arXiv 2410.08964, eq. 5; LLaMA-Factory's `sigmoid` with `pref_ftx`), with pi_theta the policy,
+The paper's objective (arXiv 2410.08964; LLaMA-Factory's `sigmoid` with `pref_ftx`), with pi_theta the policy,
 pi_ref the frozen reference, y_w the chosen and y_l the rejected response to x:
 
-    margin_i = beta * [ (log pi_theta(y_w|x) - log pi_ref(y_w|x)) - (log pi_theta(y_l|x) - log pi_ref(y_l|x)) ]
+    margin_i = beta * [(log pi_theta(y_w|x) - log pi_ref(y_w|x)) - (log pi_theta(y_l|x) - log pi_ref(y_l|x))]
     loss_i   = -log sigmoid(margin_i) + alpha * nll_i
 
 Log-probabilities are sums over the tokens of a response, its end-of-turn token included. `nll_i` is
--log pi_theta(y_w|x) / |y_w| (sequence), or normalised by the chosen tokens of the whole optimizer step (token).
+-log pi_theta(y_w|x) / |y_w| (sequence), or normalised by the chosen tokens of the whole optimizer step
+(token).
 
-An optimizer step may be computed in several micro-batches. Every term below is scaled such that the step's loss is
-the plain mean over all its pairs, so a micro-batch adds `loss.sum() / step.pairs`, however the pairs are split.
+An optimizer step may be computed in several micro-batches. Every term below is scaled such that the step's
+loss is the plain mean over all its pairs, so a micro-batch adds `loss.sum() / step.pairs`, however the pairs
+are split.
 """
 
 from __future__ import annotations

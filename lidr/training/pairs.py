@@ -54,7 +54,7 @@ class TokenPairs:
 
 
 def pair_type(pair: Pair) -> PairType:
-    """en where the chosen answer was written by the model itself, nl where it is a translation (``en->es``)."""
+    """nl where the chosen answer is a translation (``en->es``), en where the model answered in it."""
     return PairType.NL if "->" in pair.chosen_origin else PairType.EN
 
 
@@ -88,9 +88,9 @@ def tokenise(
 ) -> TokenPairs:
     """Tokenises pairs in large batches and applies max_length (tokens of prompt + response).
 
-    `truncate` cuts a response's end, its end-of-turn token included, so that the model does not learn to stop there;
-    a pair whose prompt leaves no room for a response is dropped all the same. `drop` drops every pair that is too
-    long. Both are counted, and logged.
+    `truncate` cuts a response's end, its end-of-turn token included, so that the model does not learn to stop
+    there; a pair whose prompt leaves no room for a response is dropped all the same. `drop` drops every pair
+    that is too long. Both are counted, and logged.
     """
     kept: list[TokenPair] = []
     truncated = 0
@@ -111,9 +111,14 @@ def _encode(pairs: Sequence[Pair], chat: ChatFormat, with_rejected: bool) -> lis
     rejected = chat.batch_response_ids([p.rejected for p in pairs]) if with_rejected else [None] * len(pairs)
     return [
         TokenPair(
-            p.id, p.language, pair_type(p), array("i", x), array("i", w), None if l is None else array("i", l)
+            p.id,
+            p.language,
+            pair_type(p),
+            prompt=array("i", x),
+            chosen=array("i", y_w),
+            rejected=None if y_l is None else array("i", y_l),
         )
-        for p, x, w, l in zip(pairs, prompts, chosen, rejected, strict=True)
+        for p, x, y_w, y_l in zip(pairs, prompts, chosen, rejected, strict=True)
     ]
 
 

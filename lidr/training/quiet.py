@@ -21,7 +21,7 @@ _WARNINGS = (
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Silences what is no news, restores determinism flags afterwards, and lets Ctrl+C be a KeyboardInterrupt.
+    """Silences what is no news, restores global flags, and lets Ctrl+C be a KeyboardInterrupt.
 
     Lightning turns Ctrl+C into exit code 1 and leaves the signal ignored.
     """

@@ -1,9 +1,10 @@
 """Log-probabilities under the frozen reference pi_ref, computed once per iteration, before training.
 
-They are made with the policy's own numerics: the same forward, the same precision and the very micro-batches of the
-first epoch. So where the reference is the policy as it starts, the first step's policy log-probs equal them bit for
-bit, its DPO loss is ln 2 and its margin 0; anything else is a fault that `module` stops at. Later epochs use the same
-values, although their batches pad differently. No second model is in memory while training.
+They are made with the policy's own numerics: the same forward, the same precision and the very micro-batches
+of the first epoch. So where the reference is the policy as it starts, the first step's policy log-probs equal
+them bit for bit, its DPO loss is ln 2 and its margin 0; anything else is a fault that `module` stops at.
+Later epochs use the same values, although their batches pad differently. No second model is in memory while
+training.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def compute(
 
 
 def load(path: Path, key: str) -> ReferenceLogProbs | None:
-    """The log-probs of an earlier attempt, or None where there are none or they were made from something else."""
+    """The log-probs of an earlier attempt; None where there are none, or made from something else."""
     try:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("key") == key:

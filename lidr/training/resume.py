@@ -59,10 +59,13 @@ def keep_records(metrics: Path, count: int) -> None:
 
 
 class StepLog(pl.Callback):
-    """Appends a record per optimizer step to metrics.jsonl, and moves the progress bar."""
+    """Appends a record per optimizer step to metrics.jsonl, and moves the progress bar.
 
-    def __init__(self, records: jsonl.Appender, advance: Advance) -> None:
-        self.records, self.advance = records, advance
+    Wall clock goes into a file of its own: all else is the same however often a training was resumed.
+    """
+
+    def __init__(self, records: jsonl.Appender, times: jsonl.Appender, advance: Advance) -> None:
+        self.records, self.times, self.advance = records, times, advance
 
     def on_train_batch_end(
         self,
@@ -74,6 +77,7 @@ class StepLog(pl.Callback):
     ) -> None:
         record: Mapping[str, Any] = outputs["record"]
         self.records.append([record])
+        self.times.append([{"step": record["step"], "seconds": outputs["seconds"]}])
         self.advance(1)
 
 

@@ -19,6 +19,7 @@ from lidr import jsonl, progress
 from lidr.chat import ChatFormat
 from lidr.config import Accelerator, Precision, Reference, RunConfig
 from lidr.errors import LidrError
+from lidr.hashing import sha256
 from lidr.models import is_adapter, load_model, load_tokenizer
 from lidr.training import fingerprint, lora, reference, resume, saving
 from lidr.training.datamodule import PairData
@@ -27,9 +28,11 @@ from lidr.training.quiet import contained
 from lidr.training.reference import ReferenceLogProbs
 
 log = logging.getLogger(__name__)
+TIMES = "timing.jsonl"
 
-# bf16 is mixed, not pure: the weights that train stay fp32 and each operation runs in bf16. A pure bf16 weight of 0.02
-# has neighbours 1.2e-4 away, so at a learning rate of 5e-7 every update would be rounded off to nothing.
+# bf16 is mixed, not pure: the weights that train stay fp32 and each operation runs in bf16. A pure bf16
+# weight of 0.02 has neighbours 1.2e-4 away, and at a learning rate of 5e-7 every update would round off to
+# nothing. Under LoRA the frozen base is bf16, the adapter fp32.
 _LIGHTNING_PRECISION: dict[Precision, Any] = {Precision.FP32: "32-true", Precision.BF16: "bf16-mixed"}
 
 
@@ -44,7 +47,7 @@ class TrainingJob:
         pairs: pairs.jsonl.
         build_pairs: the pair stage, called before `pairs` is read; None where it is there.
         output: the model folder that is written, whole or not at all.
-        folder: metrics.jsonl, reference.safetensors, and last.ckpt while running.
+        folder: metrics.jsonl, timing.jsonl, reference.safetensors, and last.ckpt while running.
     """
 
     config: RunConfig
@@ -82,7 +85,7 @@ class TrainingJob:
 class TrainingSummary:
     """What came of a training, in plain values.
 
-    tokens: real tokens through the model's body over all epochs, padding and the reference's own pass not counted.
+    tokens: real tokens through the model's body over all epochs, without padding and the reference's pass.
     truncated, dropped: pairs cut to training.max_length, and pairs left out for it.
     resumed_from: optimizer steps an earlier, killed attempt had done.
     seconds, reference_seconds: of this attempt, in whole and for the reference log-probs.
@@ -113,12 +116,13 @@ class Keys(NamedTuple):
 def train(job: TrainingJob) -> TrainingSummary:
     """Trains one iteration; the same call after a kill goes on from the last checkpoint.
 
-    A resumed training ends in the same model and the same metrics.jsonl, bit for bit (fp32, one thread), as one that
-    was never interrupted, the key ``seconds`` aside.
+    A resumed training ends in the same model and the same metrics.jsonl, bit for bit (fp32, one thread), as
+    one that was never interrupted.
 
     Raises:
-        LidrError: there are no pairs; policy and reference disagree at the start; a loss is not finite; a checkpoint
-            is of another training; or the configuration asks for what this machine or this version lacks.
+        LidrError: there are no pairs; policy and reference disagree at the start; a loss is not finite; a
+            checkpoint is of another training; or the configuration asks for what this machine or this version
+            lacks.
     """
     started = time.perf_counter()
     check(job)
@@ -190,6 +194,7 @@ def _policy_and_reference(
 
 def _reference_log_probs(job: TrainingJob, data: PairData, model: PreTrainedModel) -> ReferenceLogProbs:
     pairs = len(data.tokens.pairs)
+    # The trainer decides the precision, and that only deterministic kernels are chosen.
     numerics = _trainer(job, []).precision_plugin.forward_context()
     with progress.bar(f"iteration-{job.iteration}/training reference", pairs) as advance:
         return reference.compute(model, data.first_epoch(), pairs, job.device, numerics, advance)
@@ -203,12 +208,17 @@ def _fit(
     done = resume.resumable_step(job.checkpoint, job.metrics, key)
     resume.keep_records(job.metrics, done)
     gated = job.own_reference or config.reference is Reference.PREVIOUS
-    plan = Plan(job.iteration, steps, key, GATE_TOLERANCE[config.trainer.precision] if gated else None)
+    gate = GATE_TOLERANCE[config.trainer.precision] if gated else None
+    plan = Plan(job.iteration, steps, key, gate, str(job.cached_reference))
     module = PreferenceModule(policy, data.tokens.pairs, log_probs, config.objective, config.training, plan)
     title = f"iteration-{job.iteration}/training"
-    with jsonl.Appender(job.metrics) as records, progress.bar(title, steps, done) as advance:
+    with (
+        jsonl.Appender(job.metrics) as records,
+        jsonl.Appender(job.folder / TIMES) as times,
+        progress.bar(title, steps, done) as advance,
+    ):
         callbacks = [
-            resume.StepLog(records, advance),
+            resume.StepLog(records, times, advance),
             resume.LastCheckpoint(job.checkpoint, config.training.checkpoint_steps, steps),
         ]
         ckpt_path = job.checkpoint if done else None
@@ -235,10 +245,10 @@ def _trainer(job: TrainingJob, callbacks: list[pl.Callback]) -> pl.Trainer:
 def _load_policy(job: TrainingJob) -> PreTrainedModel:
     model, config = _load(job, job.policy), job.config
     if is_adapter(job.policy):
-        return cast(PreTrainedModel, lora.go_on(model))
+        return cast("PreTrainedModel", lora.go_on(model))
     if config.lora.enabled:
         revision, seed = _revision(job, job.policy), config.seed + job.iteration
-        return cast(PreTrainedModel, lora.fresh(model, config.lora, job.policy, revision, seed))
+        return cast("PreTrainedModel", lora.fresh(model, config.lora, job.policy, revision, seed))
     return model
 
 
@@ -250,7 +260,7 @@ def _load(job: TrainingJob, path: str) -> PreTrainedModel:
 
 def _save(job: TrainingJob, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     if job.config.lora.enabled:
-        adapted = cast(PeftModel, policy)
+        adapted = cast("PeftModel", policy)
         lora.save_adapter(adapted, tokenizer, job.output, policy=job.policy, iteration=job.iteration)
     else:
         saving.save_full(policy, tokenizer, job.output)
@@ -261,7 +271,7 @@ def _keys(job: TrainingJob) -> Keys:
     reference = policy = fingerprint.model_fingerprint(job.policy, _revision(job, job.policy))
     if not job.own_reference:
         reference = fingerprint.model_fingerprint(job.reference, _revision(job, job.reference))
-    pairs = fingerprint.file_sha256(job.pairs)
+    pairs = sha256(job.pairs)
     return Keys(
         reference=fingerprint.reference_key(job.config, pairs, reference, policy),
         training=fingerprint.training_key(job.config, pairs, reference, policy, job.iteration),

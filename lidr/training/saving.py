@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write into, which takes the place of `path` when the block ends without an error."""
+    """A temporary sibling to write into; it takes the place of `path` when the block ends well."""
     temporary, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -10,8 +10,9 @@ from lidr.config import Schedule
 def lr_factor(step: int, steps: int, schedule: Schedule, warmup_ratio: float) -> float:
     """Factor of the peak learning rate at an optimizer step.
 
-    Warm-up takes ceil(warmup_ratio * steps) steps and is linear; unlike Transformers' it does not start at 0, which
-    would waste the first step. Cosine and linear then fall from 1 towards 0, reached just after the last step.
+    Warm-up takes ceil(warmup_ratio * steps) steps and is linear; unlike Transformers' it does not start at 0,
+    which would waste the first step. Cosine and linear then fall from 1 towards 0, reached just after the
+    last step.
 
     Args:
         step: 0 for the first.

@@ -13,7 +13,9 @@ from lidr.errors import ConfigError
 EXPERIMENTS = sorted(p.stem for p in (config_folder("experiments") / "experiment").glob("*.yaml"))
 SWEEPS = sorted(p.stem for p in (config_folder("sweeps") / "sweep").glob("*.yaml"))
 GROUPS = sorted(
-    f"{p.parent.name}={p.stem}" for p in config_folder("conf").glob("*/*.yaml") if p.parent.name != "evaluation"
+    f"{p.parent.name}={p.stem}"
+    for p in config_folder("conf").glob("*/*.yaml")
+    if p.parent.name != "evaluation"
 )
 ROOT = "prompts.root=/data"
 

@@ -46,7 +46,9 @@ def test_answers_are_those_of_plain_generate(engine: TransformersEngine) -> None
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
 @pytest.mark.parametrize("finished", [0, 3, 4, 6, 11])
-def test_a_resumed_stage_draws_the_same(engine: TransformersEngine, sampling: SamplingConfig, finished: int) -> None:
+def test_a_resumed_stage_draws_the_same(
+    engine: TransformersEngine, sampling: SamplingConfig, finished: int
+) -> None:
     whole = [c for batch in engine.stream(REQUESTS, sampling) for c in batch]
     kept = {c.key for c in whole[:finished]}
     rest = [c for batch in engine.stream(REQUESTS, sampling, kept) for c in batch]

@@ -52,5 +52,7 @@ def test_numbers_are_single_tokens_everywhere() -> None:
 
 def test_training_it_again_gives_the_shipped_tokenizer() -> None:
     again = train_tokenizer(0).backend_tokenizer.to_str()
-    assert TOKENIZER.backend_tokenizer.get_vocab_size() == train_tokenizer(0).backend_tokenizer.get_vocab_size()
+    assert (
+        TOKENIZER.backend_tokenizer.get_vocab_size() == train_tokenizer(0).backend_tokenizer.get_vocab_size()
+    )
     assert again == train_tokenizer(0).backend_tokenizer.to_str()

@@ -1,4 +1,4 @@
-"""A tiny random Llama, a byte tokenizer with a chat template, pairs in three languages, and jobs over them."""
+"""A tiny random Llama, a byte tokenizer with a chat template, pairs in three languages, and jobs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ MAPPING: dict[str, Any] = {
         "max_grad_norm": 1.0,
         "checkpoint_steps": 2,
     },
-    "lora": {"rank": 0, "alpha": 8, "dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
+    "lora": {"rank": 0, "alpha": 8, "target_modules": ["q_proj", "v_proj"]},
     "trainer": {"accelerator": "cpu", "devices": 1, "threads": 1, "precision": "fp32"},
     "tracking": {
         "mode": "none",

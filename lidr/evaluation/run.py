@@ -1,0 +1,166 @@
+"""Evaluation of a model: answers first, stored and resumable, then scores from the stored answers alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+from lidr import jsonl
+from lidr import prompts as prompt_sets
+from lidr.config import (
+    BenchmarkConfig,
+    BenchmarkKind,
+    LanguagesConfig,
+    PromptFormat,
+    PromptSchedule,
+    RunConfig,
+    SamplingConfig,
+)
+from lidr.engines.base import Completion, Engine, Request
+from lidr.evaluation import fidelity, lab, outcomes, reward_accuracy
+from lidr.evaluation.outcomes import Outcome, observations
+from lidr.evaluation.results import write_scores
+from lidr.evaluation.scores import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, Score, imbalance_gap
+from lidr.evaluation.statistics import RATE, RATE_DIFFERENCE, combine, mean, mean_of_groups
+from lidr.records import Prompt, Response
+from lidr.synthesis.generate import generate
+
+log = logging.getLogger(__name__)
+
+Prompts = Mapping[str, Sequence[Prompt]]
+Judge = Callable[[Prompt, Response, Sequence[str]], Outcome]
+
+
+def evaluate(
+    config: RunConfig, iteration: int, load_engine: Callable[[], Engine], folder: Path, pairs_folder: Path
+) -> list[Score]:
+    """Evaluates M_t on every benchmark of the run and writes ``scores.json`` into the folder.
+
+    Args:
+        config: the run.
+        iteration: t.
+        load_engine: called at most once, and only where an answer is missing.
+        folder: ``iteration-<t>/evaluation``.
+        pairs_folder: ``iteration-<t>/pairs``, from which M_t was trained; it need not exist.
+    """
+    engine = _Lazy(load_engine)
+    scores: list[Score] = []
+    for name, benchmark in config.evaluation.items():
+        prompts = benchmark_prompts(benchmark, config.languages, config.seed)
+        answer(benchmark, prompts, engine, folder / name)
+        scores += score(benchmark, prompts, folder / name, config.languages, iteration)
+    scores += score_pairs(config, iteration, pairs_folder)
+    write_scores(folder, scores)
+    return scores
+
+
+def benchmark_prompts(
+    benchmark: BenchmarkConfig, languages: LanguagesConfig, seed: int
+) -> dict[str, list[Prompt]]:
+    """A benchmark's prompts, the same for every M_t: those of its own languages, or of all of the run's."""
+    codes = benchmark.languages or languages.all
+    aligned = prompt_sets.load(benchmark.prompts, codes)
+    return prompt_sets.select(aligned, benchmark.prompts, PromptSchedule.REUSE, 1, seed)
+
+
+def answer(benchmark: BenchmarkConfig, prompts: Prompts, engine: Engine, folder: Path) -> None:
+    """Stores the model's greedy answers as ``<language>.jsonl``; what an earlier attempt stored stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generate(prompts, engine, SamplingConfig(benchmark.max_new_tokens, benchmark.repetition_penalty), folder)
+
+
+def score(
+    benchmark: BenchmarkConfig, prompts: Prompts, folder: Path, languages: LanguagesConfig, iteration: int
+) -> list[Score]:
+    """Scores of the stored answers; the folder's name is the benchmark's.
+
+    Writes what every answer came to beside the answers; from it models are compared problem by problem.
+
+    Returns:
+        Per metric: each language in the run's order, the mean over the non-dominant and over the unseen ones,
+        and for accuracy and joint the imbalance gap.
+
+    Raises:
+        LidrError: an answer is missing or belongs to another prompt.
+    """
+    judge, metrics = _kind(benchmark.kind)
+    found = [
+        judge(prompt, response, languages.all)
+        for code in prompts
+        for prompt, response in outcomes.answered(prompts[code], folder / f"{code}.jsonl")
+    ]
+    outcomes.write(folder, found)
+    present = [code for code in languages.all if prompts.get(code)]
+    gaps = lab.GAP_METRICS if benchmark.kind is BenchmarkKind.LAB else ()
+    return [
+        entry
+        for metric in metrics
+        for entry in _metric_scores(folder.name, found, metric, present, languages, iteration, metric in gaps)
+    ]
+
+
+def _kind(kind: BenchmarkKind) -> tuple[Judge, tuple[str, ...]]:
+    if kind is BenchmarkKind.LAB:
+        return lab.outcome, lab.METRICS
+    return fidelity.outcome, fidelity.METRICS
+
+
+def _metric_scores(
+    name: str,
+    found: Sequence[Outcome],
+    metric: str,
+    present: Sequence[str],
+    languages: LanguagesConfig,
+    iteration: int,
+    with_gap: bool,
+) -> Iterator[Score]:
+    bounds = None if metric in fidelity.UNBOUNDED else RATE
+    seen = observations(found, metric)
+    for code in present:
+        yield Score.of(
+            name, code, iteration, metric, mean((o for o in seen if o.group == code), bounds=bounds)
+        )
+    non_dominant, unseen = aggregates(languages, present)
+    for label, codes in ((MEAN_NON_DOMINANT, non_dominant), (MEAN_UNSEEN, unseen)):
+        if codes:
+            yield Score.of(name, label, iteration, metric, mean_of_groups(seen, codes, bounds=bounds))
+    if with_gap and languages.dominant in present and non_dominant:
+        gap = combine(seen, gap_weights(languages.dominant, non_dominant), bounds=RATE_DIFFERENCE)
+        yield Score.of(name, ALL, iteration, imbalance_gap(metric), gap)
+
+
+def aggregates(languages: LanguagesConfig, present: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The non-dominant and the unseen languages that a benchmark has."""
+    return [c for c in languages.non_dominant if c in present], [c for c in languages.unseen if c in present]
+
+
+def gap_weights(dominant: str, non_dominant: Sequence[str]) -> dict[Hashable, float]:
+    """Dominant minus the mean of the non-dominant ones, as weights by language."""
+    return {dominant: 1.0, **{code: -1.0 / len(non_dominant) for code in non_dominant}}
+
+
+def score_pairs(config: RunConfig, iteration: int, pairs_folder: Path) -> list[Score]:
+    """Reward accuracy of the pairs M_t was trained on; none where their answers cannot be checked."""
+    pairs = pairs_folder / "pairs.jsonl"
+    prompts = pairs_folder.parent / "prompts" / f"{config.languages.dominant}.jsonl"
+    if config.prompts.format is not PromptFormat.LAB or not pairs.exists() or not prompts.exists():
+        return []
+    answers = {p.id: lab.number(p) for p in (Prompt(**record) for record in jsonl.read(prompts))}
+    stored = reward_accuracy.read_pairs(pairs)
+    return reward_accuracy.reward_accuracy(stored, answers, config.languages, iteration)
+
+
+class _Lazy:
+    """An engine whose model is loaded when the first answer is asked for."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        self._load = load
+        self._engine: Engine | None = None
+
+    def stream(
+        self, requests: Sequence[Request], sampling: SamplingConfig, done: Set[str] = frozenset()
+    ) -> Iterator[list[Completion]]:
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine.stream(requests, sampling, done)

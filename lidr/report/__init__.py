@@ -1,0 +1,7 @@
+"""Tables and figures from a run's own files: Markdown, LaTeX, CSV, PNG and PDF."""
+
+from lidr.report.build import ReportPaths, build_report
+from lidr.report.runs import read_scores
+from lidr.report.terminal import terminal_table
+
+__all__ = ["ReportPaths", "build_report", "read_scores", "terminal_table"]

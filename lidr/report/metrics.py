@@ -1,0 +1,84 @@
+"""How each metric is called and written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lidr.evaluation.scores import IMBALANCE_GAP
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class MetricStyle:
+    """A metric in words.
+
+    unit: behind the title; shares are shown as percentages, their differences in percentage points.
+    meaning: one sentence for the report.
+    """
+
+    title: str
+    unit: str
+    meaning: str
+    scale: float = 100.0
+    digits: int = 1
+
+
+_STYLES = {
+    "accuracy": MetricStyle("Accuracy", "%", "the number in the answer is right, in whatever language"),
+    "joint": MetricStyle("Right and on target", "%", "right, and in the prompt's language"),
+    "on_target": MetricStyle("On-target rate", "%", "the answer is in the prompt's language"),
+    "off_target": MetricStyle("Off-target rate", "%", "the answer is in another language than the prompt"),
+    "undetermined": MetricStyle("Undetermined language", "%", "the answer's language cannot be told"),
+    "truncated": MetricStyle("Truncated answers", "%", "cut at the limit of new tokens"),
+    "empty": MetricStyle("Empty answers", "%", "no text at all"),
+    "characters": MetricStyle("Answer length", "characters", "mean over answers", 1.0),
+    "tokens": MetricStyle("Answer length in tokens", "tokens", "mean over answers", 1.0),
+    "reward_accuracy": MetricStyle(
+        "Reward accuracy", "%", "chosen right and rejected wrong, among pairs in which exactly one is right"
+    ),
+    "decided": MetricStyle("Decided pairs", "%", "pairs in which exactly one answer is right"),
+    "chosen_correct": MetricStyle("Chosen answers right", "%", "over all pairs"),
+    "rejected_correct": MetricStyle("Rejected answers right", "%", "over all pairs"),
+}
+
+
+def style(metric: str) -> MetricStyle:
+    """The style of a metric; one that is not known is shown under its own name."""
+    if metric.startswith(IMBALANCE_GAP):
+        of = metric.removeprefix(IMBALANCE_GAP).lstrip("_") or "accuracy"
+        title = f"Imbalance gap in {style(of).title.lower()}"
+        return MetricStyle(title, "points", "dominant minus mean non-dominant")
+    return _STYLES.get(metric, MetricStyle(metric, "", "", 1.0, 3))
+
+
+def written(
+    metric: str,
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    signed: bool = False,
+) -> str:
+    """A value with its interval, as in ``52.3 [48.0, 56.7]``; a missing one is a dash."""
+    if value is None:
+        return MISSING
+    form = style(metric)
+    sign = "+" if signed else ""
+    text = _number(value * form.scale, form.digits, sign)
+    if low is None or high is None:
+        return text
+    ends = (_number(end * form.scale, form.digits, sign) for end in (low, high))
+    return f"{text} [{', '.join(ends)}]"
+
+
+def _number(value: float, digits: int, sign: str) -> str:
+    # The same number, summed in another order, rounds the same way; adding 0 makes a minus zero plain.
+    rounded = round(value + math.copysign(1e-9, value), digits) + 0.0
+    return f"{rounded:{sign if rounded else ''}.{digits}f}"
+
+
+def model(iteration: int) -> str:
+    """``M_2``."""
+    return f"M_{iteration}"

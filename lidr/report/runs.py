@@ -1,0 +1,121 @@
+"""What a report reads of a run directory; a run that is not finished has less."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lidr import jsonl
+from lidr.config import BenchmarkKind, RunConfig, differences, identity, identity_values, read_config
+from lidr.evaluation import Score, collect_scores, outcomes, read_results
+from lidr.evaluation.outcomes import Outcome
+from lidr.evaluation.results import RESULTS
+from lidr.records import Pair
+
+_EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run with all that its report shows.
+
+    label: names it beside others. training, audits, pairs: by iteration; pairs: the first of each language.
+    """
+
+    root: Path
+    label: str
+    config: RunConfig
+    scores: tuple[Score, ...]
+    meta: Mapping[str, Any]
+    training: Mapping[int, Sequence[Mapping[str, Any]]]
+    audits: Mapping[int, Mapping[str, Any]]
+    pairs: Mapping[int, Sequence[Pair]]
+
+    @property
+    def has_lab(self) -> bool:
+        """Whether some number comes from the synthetic lab world."""
+        return any(b.kind is BenchmarkKind.LAB for b in self.config.evaluation.values())
+
+    def outcomes(self, benchmark: str, iteration: int) -> list[Outcome]:
+        """What each answer of M_t came to; none where M_t was not evaluated."""
+        return outcomes.read(self.root / f"iteration-{iteration}" / "evaluation" / benchmark)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Reads runs and labels them by what tells them apart.
+
+    Raises:
+        LidrError: a folder holds no run.
+    """
+    configs = [read_config(folder / "config.yaml") for folder in folders]
+    labels = _labels(configs)
+    return [_read(*found) for found in zip(folders, labels, configs, strict=True)]
+
+
+def read_scores(run: Path) -> list[Score]:
+    """Every score of a run so far."""
+    path = run / RESULTS
+    return list(read_results(path).scores) if path.exists() else collect_scores(run)
+
+
+def _read(root: Path, label: str, config: RunConfig) -> Run:
+    iterations = range(1, config.iterations + 1)
+    results = root / RESULTS
+    return Run(
+        root=root,
+        label=label,
+        config=config,
+        scores=tuple(read_scores(root)),
+        meta=read_results(results).meta if results.exists() else {},
+        training={
+            t: list(jsonl.read(path))
+            for t in iterations
+            if (path := root / f"iteration-{t}" / "training" / "metrics.jsonl").exists()
+        },
+        audits={
+            t: json.loads(path.read_text(encoding="utf-8"))
+            for t in iterations
+            if (path := root / f"iteration-{t}" / "pairs" / "audit.json").exists()
+        },
+        pairs={
+            t: _first_pairs(path)
+            for t in iterations
+            if (path := root / f"iteration-{t}" / "pairs" / "pairs.jsonl").exists()
+        },
+    )
+
+
+def _first_pairs(path: Path) -> list[Pair]:
+    """The first pair of every language, in the order in which they come."""
+    first: dict[str, Pair] = {}
+    for number, record in enumerate(jsonl.read(path)):
+        pair = Pair(**record)
+        first.setdefault(pair.language, pair)
+        if number >= _EXAMPLES * 10:
+            break
+    return list(first.values())[:_EXAMPLES]
+
+
+def _labels(configs: Sequence[RunConfig]) -> list[str]:
+    """The values that differ from the first run's, or the name alone; unique in any case."""
+    values = [identity_values(config) for config in configs]
+    keys = sorted({key for other in values[1:] for key in differences(values[0], other)})
+    labels = [", ".join(f"{_short(k)}={_plain(v.get(k))}" for k in keys) for v in values]
+    if len(configs) == 1 or any(len(label) > 48 for label in labels):
+        labels = [f"{c.name} s{c.seed}" if len(configs) > 1 else c.name for c in configs]
+    if len(set(labels)) == len(labels):
+        return labels
+    return [f"{label} {identity(config)}" for label, config in zip(labels, configs, strict=True)]
+
+
+def _short(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

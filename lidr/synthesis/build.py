@@ -1,0 +1,78 @@
+"""The pair stage: from prompts, responses and translations on disk to ``pairs.jsonl`` and ``audit.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lidr import jsonl, progress
+from lidr.config import RunConfig
+from lidr.errors import LidrError
+from lidr.records import Pair, to_json
+from lidr.synthesis.audit import Auditor
+from lidr.synthesis.filters import Filters
+from lidr.synthesis.read import Group, groups
+from lidr.synthesis.resume import whole_lines
+from lidr.synthesis.strategies import candidates
+from lidr.synthesis.translation_requests import asks_for_translation
+
+
+def build_pairs(
+    prompts_dir: Path, responses_dir: Path, translations_dir: Path, out_dir: Path, config: RunConfig
+) -> dict[str, Any]:
+    """Writes the pairs of one iteration and returns their audit.
+
+    Pairs stand in prompt order, within a prompt in language order, the dominant language first. One prompt is
+    held in memory at a time; the file appears whole or not at all.
+
+    Raises:
+        LidrError: a file is missing, broken or not aligned with the others; or no pair passed the filters.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    auditor = Auditor(config)
+    total = whole_lines(prompts_dir / f"{config.languages.dominant}.jsonl")
+    walk = groups(prompts_dir, responses_dir, translations_dir, config.languages)
+    with progress.bar(f"{out_dir.parent.name}/{out_dir.name}", total) as advance:
+        records = (to_json(pair) for pair in _pairs(walk, config, auditor, advance))
+        kept = jsonl.write(out_dir / "pairs.jsonl", records)
+    audit = auditor.to_json()
+    _write_json(out_dir / "audit.json", audit)
+    if not kept:
+        raise LidrError(
+            f"none of {audit['candidates']} pairs passed the filters",
+            where=str(out_dir / "audit.json"),
+            instead="see there what dropped them; loosen pairs.filters.*, or allow longer answers",
+        )
+    return audit
+
+
+def _pairs(
+    walk: Iterator[Group], config: RunConfig, auditor: Auditor, advance: progress.Advance
+) -> Iterator[Pair]:
+    filters = Filters(config.pairs.filters, config.languages)
+    for group in walk:
+        asks = _asks(group, config)
+        auditor.add_group(group, asks)
+        untranslated = asks and config.pairs.translation_requests
+        for candidate in candidates(group, config.pairs, config.languages, config.seed, untranslated):
+            verdict = filters.judge(candidate)
+            auditor.add(candidate, verdict)
+            if verdict.dropped is None:
+                yield candidate.pair()
+        advance(1)
+
+
+def _asks(group: Group, config: RunConfig) -> bool:
+    dominant = config.languages.dominant
+    return asks_for_translation(group.prompts[dominant].prompt, dominant, config.prompts.instruction)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+        file.write(text.encode("utf-8", "backslashreplace"))
+        jsonl.sync(file)
+    temporary.replace(path)

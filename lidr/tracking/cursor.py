@@ -1,0 +1,51 @@
+"""How far the mirror is: kept in the run directory, so that a resumed run logs nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILE = "cursor.json"
+
+
+@dataclass
+class Cursor:
+    """What has been handed to W&B.
+
+    history_step: the next row of the run's history, counted over all attempts.
+    trained: last mirrored optimizer step by iteration (a JSON key, hence text).
+    scored, paired: iterations whose scores and pairs are logged. tables: digest by table.
+    """
+
+    history_step: int = 0
+    trained: dict[str, int] = field(default_factory=dict)
+    scored: list[int] = field(default_factory=list)
+    paired: list[int] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Cursor:
+        """The stored cursor, or a new one; one that cannot be read counts as new."""
+        try:
+            values: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            return cls(**values)
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def save(self, folder: Path) -> None:
+        """Writes it, atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{FILE}.tmp"
+        temporary.write_text(json.dumps(asdict(self), sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(temporary, folder / FILE)
+
+    def last_step(self, iteration: int) -> int:
+        """The last mirrored optimizer step of an iteration, 0 before the first."""
+        return self.trained.get(str(iteration), 0)
+
+    def steps_before(self, iteration: int) -> int:
+        """Optimizer steps of the iterations before this one."""
+        return sum(steps for t, steps in self.trained.items() if int(t) < iteration)

@@ -1,0 +1,119 @@
+"""Fake engines, and the files of a small iteration."""
+
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from lidr import jsonl
+from lidr.compose import compose_run
+from lidr.config import FiltersConfig, RunConfig, SamplingConfig
+from lidr.engines.base import Completion, Request
+from lidr.records import Prompt, Response, Translation, to_json
+from lidr.synthesis.read import Group, directions
+
+SAMPLING = SamplingConfig(max_new_tokens=8, repetition_penalty=1.0)
+OFF = FiltersConfig(
+    translation_error=False,
+    translation_incomplete_group=False,
+    empty=False,
+    truncated=False,
+    repetition=False,
+    repetition_max_share=0.5,
+    identical=False,
+    off_target_chosen=False,
+)
+
+
+class KilledError(Exception):
+    """Stands for a process that dies."""
+
+
+class FakeEngine:
+    """Answers from a function, in batches that depend on the requests alone, longest request first."""
+
+    def __init__(
+        self, answer: Callable[[Request], tuple[str, str]], batch_size: int = 3, dies_after: int | None = None
+    ) -> None:
+        self.answer, self.batch_size, self.dies_after = answer, batch_size, dies_after
+        self.batches = 0
+        self.seen: list[Request] = []
+
+    def stream(
+        self, requests: Sequence[Request], sampling: SamplingConfig, done: Set[str] = frozenset()
+    ) -> Iterator[list[Completion]]:
+        ordered = sorted(requests, key=lambda r: (-len(r.user), r.key))
+        for start in range(0, len(ordered), self.batch_size):
+            batch = ordered[start : start + self.batch_size]
+            if all(r.key in done for r in batch):
+                continue
+            if self.batches == self.dies_after:
+                raise KilledError
+            self.batches += 1
+            self.seen += batch
+            yield [Completion(r.key, *self.answer(r), tokens=1) for r in batch if r.key not in done]
+
+
+@cache
+def base_config() -> RunConfig:
+    return compose_run(["languages.dominant=en", "languages.non_dominant=[es,de]", "languages.unseen=[]"])
+
+
+def config(**changes: object) -> RunConfig:
+    """A run in en, es, de; `pairs` and `filters` keys are given by name, filters are off unless named."""
+    base = base_config()
+    filter_names = {k: v for k, v in changes.items() if hasattr(OFF, k)}
+    pair_names = {k: v for k, v in changes.items() if hasattr(base.pairs, k)}
+    rest = {k: v for k, v in changes.items() if k not in {*filter_names, *pair_names}}
+    pairs = replace(base.pairs, filters=replace(OFF, **filter_names), **pair_names)  # type: ignore[arg-type]
+    return replace(base, pairs=pairs, **rest)  # type: ignore[arg-type]
+
+
+def group(
+    identity: str = "p0",
+    prompt: str = "Name a fruit.",
+    answers: dict[str, str] | None = None,
+    translations: dict[tuple[str, str], str | None] | None = None,
+    cut: tuple[str, ...] = (),
+) -> Group:
+    """What an iteration in en, es, de wrote about one prompt; a translation that is None failed."""
+    languages = base_config().languages
+    said = {"en": "An apple.", "es": "Una pera.", "de": "Eine Birne."} | (answers or {})
+    turned: dict[tuple[str, str], str | None] = {
+        ("en", "es"): "Una manzana.",
+        ("es", "en"): "A pear.",
+        ("en", "de"): "Ein Apfel.",
+        ("de", "en"): "One pear.",
+        **(translations or {}),
+    }
+    return Group(
+        identity,
+        {c: Prompt(identity, c, prompt if c == "en" else f"{c}: {prompt}") for c in languages.trained},
+        {
+            c: Response(identity, c, "", said[c], "length" if c in cut else "stop", 3)
+            for c in languages.trained
+        },
+        {
+            (a, b): Translation(
+                identity, a, b, said[a], turned[a, b], None if turned[a, b] else "no closing tag"
+            )
+            for a, b in directions(languages)
+        },
+    )
+
+
+def write(folder: Path, groups: Sequence[Group]) -> tuple[Path, Path, Path]:
+    """The groups as the folders of an iteration: prompts, responses, translations."""
+    places = folder / "prompts", folder / "responses", folder / "translations"
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    for code in base_config().languages.trained:
+        jsonl.write(places[0] / f"{code}.jsonl", (to_json(g.prompts[code]) for g in groups))
+        jsonl.write(places[1] / f"{code}.jsonl", (to_json(g.responses[code]) for g in groups))
+    for a, b in directions(base_config().languages):
+        jsonl.write(places[2] / f"{a}-{b}.jsonl", (to_json(g.translations[a, b]) for g in groups))
+    return places
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}

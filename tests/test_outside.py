@@ -1,0 +1,87 @@
+"""What a run leaves is of use outside this project: transformers loads M_t, TRL trains its pairs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lidr.compose import compose_run
+from lidr.config import RunConfig
+from lidr.execute import ensure
+from lidr.stages import stages
+from lidr.store import RunDirectory
+
+pytestmark = pytest.mark.xdist_group("outside")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunDirectory, RunConfig]]:
+    """One iteration on the lab, without evaluation."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    config = compose_run(
+        [
+            "experiment=lab",
+            "iterations=1",
+            "prompts.limit=12",
+            "evaluation=[]",
+            "tracking=none",
+            f"paths.outputs={outputs}",
+        ]
+    )
+    directory = RunDirectory.of(config)
+    directory.open(config)
+    for stage in stages(config):
+        ensure(stage, config, directory)
+    yield directory, config
+
+
+def test_the_model_loads_and_answers_with_transformers_alone(run: tuple[RunDirectory, RunConfig]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = run[0].iteration(1) / "model"
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Tom has 3 apples."}], tokenize=False, add_generation_prompt=True
+    )
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False)
+    assert output.shape[1] > ids.shape[1]
+
+
+def test_the_pairs_load_with_datasets_and_train_a_step_in_trl(
+    run: tuple[RunDirectory, RunConfig], tmp_path: Path
+) -> None:
+    from datasets import load_dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    directory, config = run
+    path = directory.iteration(1) / "pairs" / "pairs.jsonl"
+    dataset = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert {"prompt", "chosen", "rejected"} <= set(dataset.column_names)
+    model = directory.model(config, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options = DPOConfig(
+            output_dir=str(tmp_path / "trl"),
+            max_steps=1,
+            per_device_train_batch_size=4,
+            report_to=[],
+            use_cpu=True,
+            bf16=False,
+            disable_tqdm=True,
+            logging_steps=1,
+        )
+        trainer = DPOTrainer(
+            model=AutoModelForCausalLM.from_pretrained(model),
+            args=options,
+            train_dataset=dataset,
+            processing_class=AutoTokenizer.from_pretrained(model),
+        )
+        loss = trainer.train().training_loss
+    assert loss == pytest.approx(0.693147, abs=1e-3)
