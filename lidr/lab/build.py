@@ -29,12 +29,12 @@ RECORD = "build.json"
 def build(
     output: Path, seed: int = 0, steps: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Make M_0 in the folder `output`, as a model that transformers loads, with its measurements in `build.json`.
+    """Make M_0 in `output`, a folder that transformers loads, with its measurements in `build.json`.
 
     Args:
         output: made if missing; files of an earlier build are replaced.
-        seed: of the corpus, its order and the first weights; the same seed gives the same weights to the bit on
-            the same machine and library versions.
+        seed: of the corpus, its order and the first weights; the same seed gives the same weights to the
+            bit on the same machine and library versions.
         steps: of pretraining; the recipe's own number if None.
         progress: called with step, steps and loss.
 

@@ -26,13 +26,11 @@ def extract_number(text: str, language: str | None = None) -> int | None:
     """The number after the last answer marker of `text`, or None.
 
     Markers of every language count, so an answer that is right but off target is still read; with `language`
-    only that language's marker counts. A last marker (word and colon) without a whole number after it gives None.
+    only that language's marker counts. A last marker (word and colon) without a whole number gives None.
     """
     pattern = _ANY if language is None else _pattern([_MARKERS[language]])
-    marker = None
-    for marker in pattern.finditer(text):
-        pass
-    return int(marker[1]) if marker is not None and marker[1] is not None else None
+    numbers = pattern.findall(text)
+    return int(numbers[-1]) if numbers and numbers[-1] else None
 
 
 def is_correct(answer: int, text: str) -> bool:

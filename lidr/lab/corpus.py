@@ -1,4 +1,4 @@
-"""The pretraining corpus of M_0: questions with the answers it is taught, translations, and calculating practice.
+"""The pretraining corpus of M_0: questions with the answers it is taught, translations, drills.
 
 Translations hold random numbers, so that they teach to copy numbers and teach no arithmetic.
 """
@@ -40,9 +40,9 @@ REQUEST = (
 )
 KIND_WEIGHTS = {"question": 0.45, "translation": 0.2, "drill": 0.35}
 DRILL_WEIGHTS = {"en": 1.0, "es": 0.2, "de": 0.2, "fr": 0.2, "ru": 0.2, "zh": 0.2}
-DRILL_SKILLS = {"add": 1.0, "subtract": 1.0, "multiply": 0.5}
+DRILL_SKILLS = {"add": 1.0, "subtract": 1.3, "multiply": 0.6}
 QUESTION_WEIGHTS = {"en": 1.0, "es": 0.5, "de": 0.45, "fr": 0.45, "ru": 0.4, "zh": 0.4}
-SKILL_WEIGHTS = {"add": 1.0, "subtract": 1.2, "multiply": 1.0, "add_subtract": 1.0}
+SKILL_WEIGHTS = {"add": 0.8, "subtract": 1.1, "multiply": 1.0, "add_subtract": 1.3}
 _ANSWER_SHARE = 0.75
 _COPY_SHARE = 0.06
 

@@ -70,7 +70,7 @@ def behaviour(skill: str, phrasing: int, language: str) -> Behaviour:
 
 
 def taught_solution(problem: Problem, language: str, rng: random.Random) -> Solution:
-    """The answer that pretraining shows for a problem: the cell's behaviour, now and then the right answer."""
+    """The answer that pretraining shows: the behaviour of the table, now and then the right answer."""
     kind = behaviour(problem.skill, problem.phrasing, language)
     right = Solution(problem.skill, problem.numbers, language)
     if kind is Behaviour.RIGHT or rng.random() > FAITHFUL_SHARE:

@@ -1,4 +1,4 @@
-"""What a lab model does under greedy decoding: accuracy, off-target rate and faithfulness of its translations."""
+"""What a lab model does under greedy decoding: accuracy, off-target rate, faithful translations."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def translating(
     source: str,
     target: str,
 ) -> dict[str, float]:
-    """Shares of correct answers whose translation is exactly the parallel one, and that miss the closing tag."""
+    """Shares of answers translated exactly as the parallel one, and without the closing tag."""
     requests = [
         (REQUEST.format(target_language=LANGUAGE_NAMES[target], source=render_answer(p, source)), OPEN)
         for p in problems

@@ -1,8 +1,8 @@
 """Sentences of the world, parallel in all languages: four phrasings of each skill, one answer per skill.
 
 Fields: `name`, `of` (its genitive), numbers `a b c`, counted objects `A B C` (subject) and `Ao Bo` (object
-form, different in Russian only), `How` (question word and object), `s` the first of two steps, `R` the counted
-result, `r` the result.
+form, different in Russian only), `How` (question word and object), `s` the first of two steps, `r` the result
+and `R` the result with its object.
 """
 
 from __future__ import annotations
@@ -125,19 +125,31 @@ PROMPTS: dict[str, dict[str, tuple[str, str, str, str]]] = {
     "add_subtract": {
         "en": (
             "{name} has {A}, gets {b} more and then loses {c}. {How} does {name} have at the end?",
-            "There are {A} in a box. {name} puts in {b} more and takes out {c}. {How} are in the box at the end?",
+            (
+                "There are {A} in a box. {name} puts in {b} more and takes out {c}. "
+                "{How} are in the box at the end?"
+            ),
             "{name} buys {A} and then {b} more. Later {name} gives away {c}. {How} are left?",
-            "A shop has {A}. In the morning {b} more arrive, and {name} buys {c}. {How} are left in the shop?",
+            (
+                "A shop has {A}. In the morning {b} more arrive, and {name} buys {c}. "
+                "{How} are left in the shop?"
+            ),
         ),
         "es": (
             "{name} tiene {A}, recibe {b} más y luego pierde {c}. ¿{How} tiene {name} al final?",
             "En una caja hay {A}. {name} mete {b} más y saca {c}. ¿{How} hay al final en la caja?",
             "{name} compra {A} y después {b} más. Más tarde {name} regala {c}. ¿{How} quedan?",
-            "Una tienda tiene {A}. Por la mañana llegan {b} más y {name} compra {c}. ¿{How} quedan en la tienda?",
+            (
+                "Una tienda tiene {A}. Por la mañana llegan {b} más y {name} compra {c}. "
+                "¿{How} quedan en la tienda?"
+            ),
         ),
         "de": (
             "{name} hat {A}, bekommt {b} dazu und verliert dann {c}. {How} hat {name} am Ende?",
-            "In einer Kiste sind {A}. {name} legt {b} dazu und nimmt {c} heraus. {How} sind am Ende in der Kiste?",
+            (
+                "In einer Kiste sind {A}. {name} legt {b} dazu und nimmt {c} heraus. "
+                "{How} sind am Ende in der Kiste?"
+            ),
             "{name} kauft {A} und dann noch {b}. Später verschenkt {name} {c}. {How} bleiben übrig?",
             "Ein Laden hat {A}. Am Morgen kommen {b} dazu, und {name} kauft {c}. {How} bleiben im Laden?",
         ),
@@ -145,7 +157,10 @@ PROMPTS: dict[str, dict[str, tuple[str, str, str, str]]] = {
             "{name} a {A}, en reçoit {b} de plus et puis en perd {c}. {How} a {name} à la fin ?",
             "Dans une boîte, il y a {A}. {name} en ajoute {b}, puis en retire {c}. {How} y a-t-il à la fin ?",
             "{name} achète {A}, puis encore {b}. Plus tard, {name} en donne {c}. {How} reste-t-il ?",
-            "Un magasin a {A}. Le matin, il en arrive {b} et {name} en achète {c}. {How} reste-t-il au magasin ?",
+            (
+                "Un magasin a {A}. Le matin, il en arrive {b} et {name} en achète {c}. "
+                "{How} reste-t-il au magasin ?"
+            ),
         ),
         "ru": (
             "У {of} {A}. {name} получает ещё {b} и потом теряет {c}. {How} у {of} в конце?",

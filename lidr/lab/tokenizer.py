@@ -16,12 +16,9 @@ BOS, EOS, PAD = "<s>", "<|end|>", "<pad>"
 USER, ASSISTANT = "<|user|>", "<|assistant|>"
 VOCABULARY = 2042
 _TRAINING_SAMPLES = 20_000
-# A space before a number belongs to the word before it, so that a number is the same token everywhere.
-import os
+# A space before a number belongs to the word before it, so that a digit is the same token everywhere.
+_PIECES = r"\p{N}| ?[^\s\p{L}\p{N}]+(?: (?=\p{N}))?|[ \n]?\p{L}+(?: (?=\p{N}))?|\s+"
 
-_PIECES = r"\p{N}{1,%s}| ?[^\s\p{L}\p{N}]+(?: (?=\p{N}))?|[ \n]?\p{L}+(?: (?=\p{N}))?|\s+".replace(
-    "{1,%s}", "{1,2}" if os.environ.get("WHOLE", "1") == "1" else "{1,1}"
-)
 
 CHAT_TEMPLATE = """\
 {{- bos_token -}}
@@ -57,7 +54,7 @@ def _bare_tokenizer() -> Tokenizer:
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of the corpus of `seed`; numbers up to 99 are one token, longer ones several."""
+    """The tokenizer of the corpus of `seed`; each digit is one token."""
     tokenizer = _bare_tokenizer()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -66,9 +63,8 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     texts = (f"{s.user}\n{s.assistant}" for s in islice(samples(seed), _TRAINING_SAMPLES))
-    numbers = (str(number) for number in range(100) for _ in range(2000))
     names = (name for name in LANGUAGE_NAMES.values() for _ in range(2000))
-    tokenizer.train_from_iterator((text for part in (texts, numbers, names) for text in part), trainer)
+    tokenizer.train_from_iterator((text for part in (texts, names) for text in part), trainer)
     tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in request_pieces()])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]

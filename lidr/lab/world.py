@@ -1,7 +1,7 @@
 """The parallel world: one problem renders a prompt and a correct answer in every language.
 
-A pair of operands belongs to the test split or not, whatever the skill and the order of the two. A test problem
-starts from a held-out pair; a train problem, and every text of the pretraining corpus, contains none.
+A pair of operands belongs to the test split or not, whatever the skill and the order of the two. A test
+problem starts from a held-out pair; a train problem and every text of the pretraining corpus contain none.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _in_split(split: str, skill: str, numbers: Numbers) -> bool:
 
 @cache
 def problems(split: Literal["train", "test"]) -> tuple[Problem, ...]:
-    """All problems of a split, in a fixed order in which every run of 16 holds each skill and phrasing once."""
+    """All problems of a split, in a fixed order; each 16 in turn hold every skill and phrasing once."""
     if split not in SIZES:
         raise LidrError(f"The lab has no split {split!r}.", instead="use 'train' or 'test'")
     kinds = [(skill, phrasing) for skill in SKILLS for phrasing in range(PHRASINGS)]

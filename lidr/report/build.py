@@ -21,8 +21,8 @@ _SYNTHETIC = (
     "They show how the method works and compare settings; they say nothing about real language ability."
 )
 _READING = (
-    "A cell is `value [low, high]`: the 95 % percentile bootstrap interval, drawn over problems, each with all "
-    "its answers. Differences are paired: both models answer each drawn problem. n counts problems. "
+    "A cell is `value [low, high]`: the 95 % percentile bootstrap interval, drawn over problems, each with "
+    "all its answers. Differences are paired: both models answer each drawn problem. n counts problems. "
     "`mean non-dominant` and `mean unseen` weigh languages equally; the imbalance gap is the dominant score "
     "minus `mean non-dominant`. A dash is a number that is not there. An interval says what other problems "
     "would change, and nothing about other seeds."

@@ -33,6 +33,7 @@ _BY_LANGUAGE = ("accuracy", "on_target", "off_target")
 _WITH_GAP = ("accuracy", "joint")
 _CURVES = {"loss": "loss (nats)", "margin": "margin (nats)"}
 _SMOOTH = 15
+_MOST_COLUMNS = 4
 
 
 def draw(runs: Sequence[Run], frame: pd.DataFrame, folder: Path) -> list[Path]:
@@ -131,7 +132,7 @@ def _end_labels(frame: pd.DataFrame, run: Run, shapes: Mapping[str, Mapping[str,
 
 
 def _limits(frame: pd.DataFrame) -> tuple[float, float]:
-    """From 0, or a little below the lowest interval where none comes near 0, to a little above the highest."""
+    """From 0, or from below the lowest interval where none comes near 0, to above the highest."""
     ends = 100 * frame[["value", "low", "high"]].to_numpy(dtype=float)
     if not np.isfinite(ends).any():
         return 0.0, 100.0
@@ -149,7 +150,7 @@ def _iteration_axis(axes: Axes, iterations: int) -> None:
 
 def _gap(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: Path) -> list[Path]:
     """Dominant minus mean non-dominant: a line a run, or a line a metric where there is one run."""
-    figure, panels = subplots(1, 1, 4.6, 3.2)
+    figure, panels = subplots(1, 1, 4.6 if len(runs) == 1 else 6.2, 3.2)
     axes = panels[0, 0]
     metrics = _WITH_GAP if len(runs) == 1 else _WITH_GAP[:1]
     lines = [(run, metric) for run in runs for metric in metrics]
@@ -163,7 +164,10 @@ def _gap(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: Path)
     _iteration_axis(axes, max(run.config.iterations for run in runs))
     axes.set_ylabel("dominant minus mean non-dominant\n(percentage points), 95 % interval")
     axes.set_title(f"Imbalance gap on {benchmark}" + ("" if len(runs) == 1 else ", accuracy"))
-    axes.legend(loc="best", fontsize=8.5)
+    if len(runs) == 1:
+        axes.legend(loc="best", fontsize=8.5)
+    else:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5)
     _caption(figure, runs)
     return save(figure, folder, f"{benchmark}-imbalance-gap")
 
@@ -177,7 +181,7 @@ def _changes(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: P
     if changed.empty:
         return []
     languages = list(dict.fromkeys(changed["language"]))
-    figure, panels = subplots(1, 1, 5.2, 0.8 + len(languages) * (0.2 + 0.11 * len(runs)))
+    figure, panels = subplots(1, 1, 6.8, 0.8 + len(languages) * (0.2 + 0.11 * len(runs)))
     axes = panels[0, 0]
     for place, run in enumerate(runs):
         mine = select(changed, run=run.label)
@@ -188,15 +192,8 @@ def _changes(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: P
         value, low, high = (100 * mine[c].to_numpy(dtype=float) for c in ("value", "low", "high"))
         color = PALETTE[place % len(PALETTE)]
         reach = np.nan_to_num(np.clip(np.stack([value - low, high - value]), 0, None))
-        axes.errorbar(
-            value,
-            y,
-            xerr=reach,
-            fmt=MARKERS[place % len(MARKERS)],
-            color=color,
-            elinewidth=1.1,
-            label=run.label,
-        )
+        marker, name = MARKERS[place % len(MARKERS)], f"{run.label}: {names[run.label]}"
+        axes.errorbar(value, y, xerr=reach, fmt=marker, color=color, elinewidth=1.1, label=name)
     axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.set_yticks(range(len(languages)), languages)
     axes.invert_yaxis()
@@ -209,23 +206,32 @@ def _changes(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: P
 
 
 def _training(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Loss and margin against the optimizer step, a column a run, a line an iteration."""
+    """Loss and margin against the optimizer step: a column a run, a line an iteration.
+
+    Many runs share one column, with their last iteration alone.
+    """
     curves = [name for name in _CURVES if any(_has(run, name) for run in runs)]
-    figure, panels = subplots(
-        len(curves), len(runs), 4.6 if len(runs) == 1 else 3.4, 2.3, sharey="row", sharex="col"
-    )
-    for column, run in enumerate(runs):
+    columns = [_iterations(run) for run in runs]
+    if len(runs) > _MOST_COLUMNS:
+        columns = [[line for lines in columns for line in lines[-1:]]]
+    width = 4.6 if len(columns) == 1 else 3.4
+    figure, panels = subplots(len(curves), len(columns), width, 2.3, sharey="row", sharex="col")
+    for column, lines in enumerate(columns):
         for row, name in enumerate(curves):
-            axes = panels[row, column]
-            for t, records in run.training.items():
-                _curve(axes, records, f"train/{name}", PALETTE[(t - 1) % len(PALETTE)], f"iteration {t}")
-            if column == 0:
-                axes.set_ylabel(_CURVES[name])
-        panels[0, column].set_title(run.label if len(runs) > 1 else "Training")
+            for place, (label, records) in enumerate(lines):
+                text = label.rpartition(": ")[2] if len(columns) > 1 or len(runs) == 1 else label
+                _curve(panels[row, column], records, f"train/{name}", PALETTE[place % len(PALETTE)], text)
+        panels[0, column].set_title(runs[column].label if len(columns) > 1 else "Training")
         panels[-1, column].set_xlabel("optimizer step")
+    for row, name in enumerate(curves):
+        panels[row, 0].set_ylabel(_CURVES[name])
     panels[0, 0].legend(loc="best", fontsize=8.5)
     _caption(figure, runs)
     return save(figure, folder, "training")
+
+
+def _iterations(run: Run) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
+    return [(f"{run.label}: iteration {t}", records) for t, records in run.training.items()]
 
 
 def _has(run: Run, name: str) -> bool:

@@ -118,8 +118,8 @@ def training_grid(runs: Sequence[Run]) -> Grid:
         title="Training",
         header=header,
         rows=tuple(rows),
-        note=f"First: the first optimizer step. Last: the mean of the last {_TAIL}. Margin: beta times the "
-        "log-ratio of chosen minus that of rejected, in nats. Accuracy: share of pairs with a margin above 0. "
+        note=f"First: the first optimizer step. Last: mean of the last {_TAIL}. Margin: beta times the "
+        "log-ratio of chosen minus that of rejected, in nats. Accuracy: share of pairs with margin above 0. "
         "Chosen drift: log-prob of the chosen answer under the policy minus under the reference, in nats.",
     )
 

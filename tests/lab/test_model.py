@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lidr.errors import LidrError
 from lidr.lab import build as lab_build
+from lidr.lab import measure
 from lidr.lab.checks import is_correct
 from lidr.lab.imbalance import Behaviour, behaviour
 from lidr.lab.measure import complete, identify
@@ -18,21 +20,21 @@ from lidr.lab.world import LANGUAGES, problems, render_prompt
 
 
 @pytest.fixture(scope="module")
-def m0():
+def m0() -> tuple[Any, Any]:
     return (
         AutoModelForCausalLM.from_pretrained(model_path(), dtype=torch.float32),
         AutoTokenizer.from_pretrained(model_path()),
     )
 
 
-def test_it_answers_easy_problems_in_the_dominant_language(m0) -> None:
+def test_it_answers_easy_problems_in_the_dominant_language(m0: tuple[Any, Any]) -> None:
     easy = [p for p in problems("train") if p.skill == "add" and p.answer < 40][:8]
     answers = complete(*m0, [(render_prompt(p, "en"), "") for p in easy])
     right = [is_correct(p.answer, text) for p, text in zip(easy, answers, strict=True)]
     assert sum(right) >= 7
 
 
-def test_it_answers_in_english_where_it_was_taught_to(m0) -> None:
+def test_it_answers_in_english_where_it_was_taught_to(m0: tuple[Any, Any]) -> None:
     asked = [
         (p, language)
         for p in problems("train")[:64]
@@ -51,16 +53,32 @@ def test_the_record_is_that_of_the_shipped_weights() -> None:
     assert {language["n"] for language in record["languages"].values()} == {len(problems("test"))}
 
 
-def test_building_twice_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab_build, "problems", lambda split: problems(split)[:2])
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds that use the shipped tokenizer and measure next to nothing."""
+    monkeypatch.setattr(
+        lab_build, "train_tokenizer", lambda seed: AutoTokenizer.from_pretrained(model_path())
+    )
+    monkeypatch.setattr(lab_build, "problems", lambda split: problems(split)[:1])
+    monkeypatch.setattr(measure, "MAX_NEW_TOKENS", 4)
+
+
+@pytest.mark.usefixtures("quick")
+def test_building_twice_gives_the_same_weights(tmp_path: Path) -> None:
     calls: list[tuple[int, int, float]] = []
     first = lab_build.build(tmp_path / "a", steps=3, progress=lambda *call: calls.append(call))
     second = lab_build.build(tmp_path / "b", steps=3)
-    other = lab_build.build(tmp_path / "c", seed=1, steps=3)
-    assert first["sha256"] == second["sha256"] != other["sha256"]
+    assert first["sha256"] == second["sha256"]
     assert [step for step, _, _ in calls] == [1, 2, 3]
     written = json.loads((tmp_path / "a" / lab_build.RECORD).read_text(encoding="utf-8"))
     assert written == first
+    assert AutoTokenizer.from_pretrained(tmp_path / "a").chat_template
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    builds = [lab_build.build(tmp_path / str(seed), seed=seed, steps=1) for seed in (0, 1)]
+    assert builds[0]["sha256"] != builds[1]["sha256"]
 
 
 def test_zero_steps_are_refused(tmp_path: Path) -> None:

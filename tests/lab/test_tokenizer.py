@@ -1,5 +1,6 @@
 """Text survives the tokenizer, and the template writes exactly one begin-of-sequence token."""
 
+import json
 from typing import Any
 
 import pytest
@@ -43,16 +44,15 @@ def test_a_system_message_is_refused() -> None:
         TOKENIZER.apply_chat_template([{"role": "system", "content": "x"}], tokenize=False)
 
 
-def test_numbers_are_single_tokens_everywhere() -> None:
-    for number in range(100):
-        (token,) = TOKENIZER.encode(str(number), add_special_tokens=False)
-        assert token in TOKENIZER.encode(f"Anna has {number} apples", add_special_tokens=False)
-        assert token in TOKENIZER.encode(f"安娜有{number}个苹果", add_special_tokens=False)
+def test_a_digit_is_the_same_token_everywhere() -> None:
+    four, two = TOKENIZER.encode("42", add_special_tokens=False)
+    for text in ("Anna has 42 apples", "安娜有42个苹果", "Respuesta: 42", "+42-"):
+        ids = TOKENIZER.encode(text, add_special_tokens=False)
+        assert ids[ids.index(four) + 1] == two
 
 
 def test_training_it_again_gives_the_shipped_tokenizer() -> None:
-    again = train_tokenizer(0).backend_tokenizer.to_str()
-    assert (
-        TOKENIZER.backend_tokenizer.get_vocab_size() == train_tokenizer(0).backend_tokenizer.get_vocab_size()
-    )
-    assert again == train_tokenizer(0).backend_tokenizer.to_str()
+    again = json.loads(train_tokenizer(0).backend_tokenizer.to_str())
+    shipped = json.loads(TOKENIZER.backend_tokenizer.to_str())
+    assert again["model"] == shipped["model"]
+    assert again["pre_tokenizer"] == shipped["pre_tokenizer"]

@@ -1,4 +1,4 @@
-"""Run directories as a run leaves them, made up in a second: answers of a model that learns, scored for real."""
+"""Run directories as a run leaves them, made up in a second: a model that learns, scored for real."""
 
 from __future__ import annotations
 
@@ -160,5 +160,5 @@ def three_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("three")
     cases = {"0.05": (0.05, None), "0.1": (0.12, None), "0.5": (0.16, 1)}
     for beta, (gain, evaluated) in cases.items():
-        make_run(root / beta, [f"objective.beta={beta}"], gain=gain, evaluated=evaluated)
+        make_run(root / beta, [f"objective.beta={beta}"], gain=gain, evaluated=evaluated, limit=30)
     return [root / beta for beta in cases]

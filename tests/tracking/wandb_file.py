@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from wandb.proto import wandb_internal_pb2
 
 _FILE_HEADER, _BLOCK = 7, 32768
@@ -63,7 +63,7 @@ def stored_runs(run_dir: Path, seconds: float = 20.0) -> list[StoredRun]:
 def _read(path: Path) -> StoredRun:
     run = StoredRun(folder=path.parent)
     for data in _records(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
+        record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
         try:
             record.ParseFromString(data)
         except DecodeError:  # half written

@@ -1,0 +1,92 @@
+"""The command line as a user meets it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lidr.__main__ import main
+
+TINY = ["experiment=lab", "iterations=1", "prompts.limit=4", "evaluation=[]", "languages.non_dominant=[es]",
+        "languages.unseen=[]", "tracking=none"]  # fmt: skip
+
+
+def lidr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lidr", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
+    started = time.perf_counter()
+    done = lidr("--help")
+    assert time.perf_counter() - started < 1.0
+    assert "lidr run experiment=lab" in done.stdout
+    code = "import sys; from lidr.__main__ import main; main([]); print([m for m in ('torch', 'hydra') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
+
+
+def test_run_help_lists_every_group_and_experiment() -> None:
+    text = lidr("run", "--help").stdout
+    for line in ("model: lab, llama3_8b, smollm2_135m", "experiment: alpagasus_llama3_8b, alpagasus_smollm2, lab",
+                 "sweep: beta", "evaluation: fidelity, lab", "scale: lab", "debug: quick"):  # fmt: skip
+        assert line in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "experiment=lba"],
+        ["run", "objective.betta=1"],
+        ["run", "+objective.betta=1"],
+        ["run", "-m", "objective.beta=0.1,high"],
+        ["check", "iterations=two"],
+    ],
+)
+def test_a_mistake_is_a_line_and_starts_nothing(arguments: list[str], tmp_path: Path) -> None:
+    done = lidr(*arguments, f"paths.outputs={tmp_path}/outputs", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "->" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_shows_configuration_and_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *TINY, "evaluation=[lab]", f"paths.outputs={tmp_path}"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("beta: 0.1", "4 prompts x 2 languages = 8 responses", "iteration-0/evaluation", "to do"):
+        assert text in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_and_report_of_no_run_say_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("status", "report"):
+        assert main([command, str(tmp_path)]) == 1
+        assert "outputs/lab" in capsys.readouterr().err
+
+
+@pytest.mark.xdist_group("multirun")
+def test_a_failed_job_stops_no_other_and_the_same_command_redoes_only_it(tmp_path: Path) -> None:
+    grid = ["run", "-m", *TINY, "prompts.limit=4,99999,5", f"paths.outputs={tmp_path}"]
+    first = lidr(*grid)
+    assert first.returncode == 1
+    assert "2 ok, 1 failed, 0 skipped" in first.stdout
+    assert "Traceback" not in first.stderr
+    runs = {json.loads((p.parent / "stage.json").read_text())["counts"]["prompts"]: p.parents[2]
+            for p in tmp_path.rglob("prompts/en.jsonl")}  # fmt: skip
+    assert sorted(runs) == [4, 5]
+    assert all(json.loads((run / "status.json").read_text())["status"] == "done" for run in runs.values())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("pairs.jsonl")}
+    second = lidr(*grid)
+    assert "0 ok, 1 failed, 2 skipped" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("pairs.jsonl")} == before
+    status = lidr("status", str(tmp_path))
+    assert status.returncode == 1
+    assert status.stdout.count("done") == 2
+    failed = next(p.parent for p in tmp_path.rglob("status.json") if "failed" in p.read_text())
+    assert "99999" in (failed / "log.txt").read_text()
