@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from lidr.evaluation import ALL, PAIRS, Score
-from lidr.report.metrics import model, style, written
+from lidr.report.metrics import MISSING, model, style, written
 
 _HEADLINE = ("accuracy", "on_target")
 _BESIDE = "off_target"
 
 
 def terminal_table(scores: Sequence[Score], benchmark: str | None = None) -> Table:
-    """A benchmark's main metric by language and model, with the off-target rates of the first and last model.
+    """A benchmark's main metric by language and model, narrow enough for 80 columns at three models.
 
     Args:
         scores: of one run.
@@ -26,43 +26,50 @@ def terminal_table(scores: Sequence[Score], benchmark: str | None = None) -> Tab
     metric = next((m for m in _HEADLINE if m in metrics), next(iter(sorted(metrics)), ""))
     found = {(s.language, s.metric, s.iteration): s for s in mine}
     iterations = sorted({s.iteration for s in mine})
-    form = style(metric)
-    table = Table(
-        title=f"{name}: {form.title.lower()} ({form.unit}) with 95 % interval", box=None, title_justify="left"
-    )
-    table.add_column("language")
-    for t in iterations:
-        table.add_column(model(t), justify="right")
-    changes = len(iterations) > 1
-    if changes:
-        table.add_column(f"{model(iterations[-1])} - {model(iterations[0])}", justify="right")
-    if _BESIDE in metrics:
-        for t in dict.fromkeys((iterations[0], iterations[-1])):
-            table.add_column(f"off target {model(t)}", justify="right")
-    for language in dict.fromkeys(s.language for s in mine):
-        if language == ALL:
-            continue
-        row = [language, *(_cell(found.get((language, metric, t))) for t in iterations)]
-        if changes:
-            row.append(_change(*(found.get((language, metric, t)) for t in (iterations[0], iterations[-1]))))
+    table = _empty(name, metric, iterations, _BESIDE in metrics)
+    for language in dict.fromkeys(s.language for s in mine if s.language != ALL):
+        values = [found.get((language, metric, t)) for t in iterations]
+        row = [language, *map(_cell, values)]
+        if len(iterations) > 1:
+            row.append(_change(values[0], values[-1]))
         if _BESIDE in metrics:
-            row += [
-                _plain(found.get((language, _BESIDE, t)))
-                for t in dict.fromkeys((iterations[0], iterations[-1]))
-            ]
+            ends = dict.fromkeys((iterations[0], iterations[-1]))
+            row.append(" → ".join(_plain(found.get((language, _BESIDE, t))) for t in ends))
         table.add_row(*row)
     return table
 
 
+def _empty(name: str, metric: str, iterations: Sequence[int], beside: bool) -> Table:
+    form = style(metric)
+    caption = "±: the longer arm of the 95 % interval" + (
+        "; off target: first → last model" if beside else ""
+    )
+    title = f"{name}: {form.title.lower()} ({form.unit})"
+    table = Table(title=title, caption=caption, box=None, title_justify="left", caption_justify="left")
+    table.add_column("language", no_wrap=True)
+    headers = [model(t) for t in iterations]
+    if len(iterations) > 1:
+        headers.append(f"{model(iterations[-1])} - {model(iterations[0])}")
+    if beside:
+        headers.append("off target")
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
 def _cell(score: Score | None) -> str:
-    return "-" if score is None else written(score.metric, score.value, score.low, score.high)
+    text = _plain(score)
+    if score is None or score.value is None or score.low is None or score.high is None:
+        return text
+    arm = max(score.value - score.low, score.high - score.value)
+    return f"{text} ±{written(score.metric, arm)}"
 
 
 def _plain(score: Score | None) -> str:
-    return "-" if score is None else written(score.metric, score.value)
+    return MISSING if score is None else written(score.metric, score.value)
 
 
 def _change(first: Score | None, last: Score | None) -> str:
     if first is None or last is None or first.value is None or last.value is None:
-        return "-"
+        return MISSING
     return written(last.metric, last.value - first.value, signed=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ class Cursor:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{FILE}.tmp"
         temporary.write_text(json.dumps(asdict(self), sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / FILE)
+        temporary.replace(folder / FILE)
 
     def last_step(self, iteration: int) -> int:
         """The last mirrored optimizer step of an iteration, 0 before the first."""

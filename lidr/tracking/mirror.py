@@ -86,7 +86,9 @@ class Mirror:
         with self._guarded("start"):
             self._run = _open(start, mode)
             self.alive = True
-            log.info("W&B %s run %s%s", mode, start.id, f": {self._run.url}" if self._run.url else "")
+            # An offline run has no address, and W&B warns where it is asked for one.
+            where = start.folder / "wandb" if self._run.offline else self._run.url
+            log.info("W&B run %s: %s", start.id, where)
 
     @property
     def step(self) -> int:

@@ -64,7 +64,9 @@ def test_check_shows_configuration_and_stages(tmp_path: Path, capsys: pytest.Cap
     assert list(tmp_path.iterdir()) == []
 
 
-def test_status_and_report_of_no_run_say_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_and_report_of_no_run_say_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for command in ("status", "report"):
         assert main([command, str(tmp_path)]) == 1
         assert "outputs/lab" in capsys.readouterr().err

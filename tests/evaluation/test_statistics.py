@@ -72,7 +72,7 @@ def test_a_paired_difference_agrees_with_scipy_on_the_differences() -> None:
     rng = np.random.default_rng(3)
     before = rates(rng, 200)
     after = np.maximum(before, rng.random(before.shape) < 0.2)
-    weights: dict[Hashable, float] = {code: 1 / 3 for code in LANGUAGES}
+    weights: dict[Hashable, float] = dict.fromkeys(LANGUAGES, 1 / 3)
     ours = difference(observed(after), observed(before), weights)
     per_problem = (after - before).mean(axis=1)
     theirs = stats.bootstrap((per_problem,), np.mean, method="percentile", n_resamples=9_999, rng=1)

@@ -187,13 +187,15 @@ def test_labels_are_moved_apart_around_their_centre() -> None:
     assert _spread([], 1.0) == []
 
 
-def test_terminal_table_shows_languages_and_models(one_run: Path) -> None:
+def test_terminal_table_fits_80_columns(one_run: Path) -> None:
     out = io.StringIO()
-    Console(file=out, width=160).print(terminal_table(read_scores(one_run)))
+    Console(file=out, width=80).print(terminal_table(read_scores(one_run)))
     lines = out.getvalue().splitlines()
-    assert "accuracy" in lines[0]
+    assert lines[0].startswith("lab: accuracy (%)")
     assert lines[1].split()[:4] == ["language", "M_0", "M_1", "M_2"]
-    assert [line.split()[0] for line in lines[2:]] == ["en", "es", "de", "fr", "ru", "zh", "mean", "mean"]
+    assert [line.split()[0] for line in lines[2:10]] == ["en", "es", "de", "fr", "ru", "zh", "mean", "mean"]
+    assert re.search(r"^ en +\d+\.\d ±\d+\.\d .* \d+\.\d → \d+\.\d *$", lines[2])
+    assert "…" not in out.getvalue()
 
 
 def test_terminal_table_of_nothing_is_empty() -> None:
