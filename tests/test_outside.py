@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("outside")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunDirectory, RunConfig]]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunConfig]:
     """One iteration on the lab, without evaluation."""
     outputs = tmp_path_factory.mktemp("outputs")
     config = compose_run(
@@ -36,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunDirectory
     directory.open(config)
     for stage in stages(config):
         ensure(stage, config, directory)
-    yield directory, config
+    return directory, config
 
 
 def test_the_model_loads_and_answers_with_transformers_alone(run: tuple[RunDirectory, RunConfig]) -> None:

@@ -46,13 +46,9 @@ def _tree(title: str, values: Mapping[str, Any]) -> Tree:
 
 
 def _shown(value: Any) -> str:
-    return (
-        "null"
-        if value is None
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value).replace("\n", "\\n")
-    )
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", "\\n")
 
 
 def _jobs(jobs: Sequence[tuple[list[str], RunConfig]]) -> Table:
@@ -90,7 +86,8 @@ def _what(stage: Stage, config: RunConfig) -> str:
         return f"types {', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}"
     if stage.kind is StageKind.TRAINING:
         how = f"LoRA rank {config.lora.rank}" if config.lora.enabled else "all parameters"
-        return f"M_{stage.iteration} = M_{stage.iteration - 1} + {config.objective.name}, {how}, lr {config.training.lr:g}"
+        models = f"M_{stage.iteration} = M_{stage.iteration - 1}"
+        return f"{models} + {config.objective.name}, {how}, lr {config.training.lr:g}"
     parts = [
         f"{b.prompts.limit} {name} prompts x {len(b.languages or config.languages.all)} languages"
         for name, b in config.evaluation.items()

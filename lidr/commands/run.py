@@ -32,10 +32,12 @@ def run(overrides: Sequence[str]) -> int:
 
 def _single(config: RunConfig) -> int:
     from lidr.loop import run as run_loop
-    from lidr.report import read_scores, terminal_table
+    from lidr.report import audit_tables, read_scores, terminal_table
 
     result = run_loop(config)
     console = Console()
+    for table in audit_tables(result.run.root):
+        console.print(table, "")
     scores = read_scores(result.run.root)
     if scores:
         console.print(terminal_table(scores))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lidr import languages
-from lidr.config.schema import LanguagesConfig, ObjectiveName, PromptFormat, RunConfig
+from lidr.config.schema import LanguagesConfig, ObjectiveName, PromptFormat, PromptsConfig, RunConfig
 from lidr.errors import LidrError, did_you_mean
 
 
@@ -113,20 +113,40 @@ def _templates(config: RunConfig) -> Iterator[LidrError]:
         yield LidrError(
             "lacks {prompt}", where="prompts.instruction", instead="put {prompt} where the prompt belongs"
         )
-    if config.prompts.format is not PromptFormat.LAB and config.prompts.root is None:
+    yield from _prompt_files(config.prompts, "prompts")
+
+
+def _prompt_files(prompts: PromptsConfig, where: str) -> Iterator[LidrError]:
+    if prompts.format is PromptFormat.LAB:
+        return
+    if prompts.root is None:
         yield LidrError(
-            "has no value", where="prompts.root", instead="type prompts.root=<folder of the prompt files>"
+            "has no value",
+            where=f"{where}.root",
+            instead="type prompts.root=<folder of the prompt files>, or paths.data=<clone of the official data>",
         )
-    if config.prompts.format is not PromptFormat.LAB and not config.prompts.files:
-        yield LidrError("is empty", where="prompts.files", instead="type prompts.files=['{language}.jsonl']")
+    if not prompts.files:
+        yield LidrError(
+            "is empty", where=f"{where}.files", instead=f"type {where}.files=['{{language}}.jsonl']"
+        )
 
 
 def _evaluation(config: RunConfig) -> Iterator[LidrError]:
     for name, benchmark in config.evaluation.items():
+        where = f"evaluation.{name}"
+        yield from _prompt_files(benchmark.prompts, f"{where}.prompts")
+        positive = {
+            "prompts.limit": benchmark.prompts.limit,
+            "max_new_tokens": benchmark.max_new_tokens,
+            "repetition_penalty": benchmark.repetition_penalty,
+        }
+        yield from (
+            _out_of_range(f"{where}.{k}", v, "greater than 0") for k, v in positive.items() if not v > 0
+        )
         for code in benchmark.languages:
             if code not in config.languages.all:
                 yield LidrError(
                     f"{code!r} is no language of this run",
-                    where=f"evaluation.{name}.languages",
+                    where=f"{where}.languages",
                     instead=did_you_mean(code, config.languages.all),
                 )

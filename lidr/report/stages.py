@@ -106,7 +106,6 @@ def training_grid(runs: Sequence[Run]) -> Grid:
         "margin, last",
         "accuracy, last",
         "chosen drift, last",
-        "seconds",
     )
     rows = [
         (run.label, str(t), *_training(run.training.get(t, ())))
@@ -126,14 +125,12 @@ def training_grid(runs: Sequence[Run]) -> Grid:
 
 def _training(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     if not records:
-        return (MISSING,) * 7
-    seconds = sum(float(r["seconds"]) for r in records if "seconds" in r)
+        return (MISSING,) * 6
     tail = records[-_TAIL:]
     return (
         str(len(records)),
         _mean(records[:1], "train/loss"),
         *(_mean(tail, f"train/{name}") for name in ("loss", "margin", "accuracy", "chosen_drift")),
-        f"{seconds:.0f}",
     )
 
 

@@ -1,13 +1,17 @@
-"""The table at the end of ``lidr run``."""
+"""The tables at the end of ``lidr run``."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.table import Table
 
 from lidr.evaluation import ALL, PAIRS, Score
+from lidr.evaluation.scores import imbalance_gap
 from lidr.report.metrics import MISSING, model, style, written
+from lidr.synthesis import audit_table
 
 _HEADLINE = ("accuracy", "on_target")
 _BESIDE = "off_target"
@@ -29,14 +33,30 @@ def terminal_table(scores: Sequence[Score], benchmark: str | None = None) -> Tab
     table = _empty(name, metric, iterations, _BESIDE in metrics)
     for language in dict.fromkeys(s.language for s in mine if s.language != ALL):
         values = [found.get((language, metric, t)) for t in iterations]
-        row = [language, *map(_cell, values)]
-        if len(iterations) > 1:
-            row.append(_change(values[0], values[-1]))
+        row = [language, *_cells(values)]
         if _BESIDE in metrics:
             ends = dict.fromkeys((iterations[0], iterations[-1]))
             row.append(" → ".join(_plain(found.get((language, _BESIDE, t))) for t in ends))
         table.add_row(*row)
+    gaps = [found.get((ALL, imbalance_gap(metric), t)) for t in iterations]
+    if any(gaps):
+        table.add_row("imbalance gap", *_cells(gaps))
     return table
+
+
+def audit_tables(run: Path) -> list[Table]:
+    """What became of the pair candidates, a table for each iteration that has pairs."""
+    tables = []
+    for path in sorted(run.glob("iteration-*/pairs/audit.json")):
+        header, rows = audit_table(json.loads(path.read_text(encoding="utf-8")))
+        title = f"pairs of {path.parents[1].name}: dropped by reason, on target, characters chosen / rejected"
+        table = Table(title=title, box=None, title_justify="left")
+        for place, name in enumerate(header):
+            table.add_column(name, justify="left" if place < 2 else "right")
+        for row in rows:
+            table.add_row(*row)
+        tables.append(table)
+    return tables
 
 
 def _empty(name: str, metric: str, iterations: Sequence[int], beside: bool) -> Table:
@@ -55,6 +75,12 @@ def _empty(name: str, metric: str, iterations: Sequence[int], beside: bool) -> T
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     return table
+
+
+def _cells(values: Sequence[Score | None]) -> list[str]:
+    """Each model's value, and the last one's difference to the first."""
+    cells = [_cell(value) for value in values]
+    return [*cells, _change(values[0], values[-1])] if len(values) > 1 else cells
 
 
 def _cell(score: Score | None) -> str:
