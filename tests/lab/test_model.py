@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,21 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lidr.errors import LidrError
 from lidr.lab import build as lab_build
 from lidr.lab import measure
-from lidr.lab.checks import is_correct
+from lidr.lab.checks import extract_number, is_correct
 from lidr.lab.imbalance import Behaviour, behaviour
-from lidr.lab.measure import complete, identify
+from lidr.lab.measure import complete
 from lidr.lab.model import model_path
+from lidr.lab.pretrain import one_thread
 from lidr.lab.world import LANGUAGES, problems, render_prompt
 
 
 @pytest.fixture(scope="module")
-def m0() -> tuple[Any, Any]:
-    return (
-        AutoModelForCausalLM.from_pretrained(model_path(), dtype=torch.float32),
-        AutoTokenizer.from_pretrained(model_path()),
-    )
+def m0() -> Iterator[tuple[Any, Any]]:
+    with one_thread():
+        yield (
+            AutoModelForCausalLM.from_pretrained(model_path(), dtype=torch.float32),
+            AutoTokenizer.from_pretrained(model_path()),
+        )
 
 
 def test_it_answers_easy_problems_in_the_dominant_language(m0: tuple[Any, Any]) -> None:
@@ -37,12 +40,12 @@ def test_it_answers_easy_problems_in_the_dominant_language(m0: tuple[Any, Any]) 
 def test_it_answers_in_english_where_it_was_taught_to(m0: tuple[Any, Any]) -> None:
     asked = [
         (p, language)
-        for p in problems("train")[:64]
+        for p in problems("train")[:16]
         for language in LANGUAGES
         if behaviour(p.skill, p.phrasing, language) is Behaviour.OFF_TARGET
     ]
     answers = complete(*m0, [(render_prompt(p, language), "") for p, language in asked])
-    assert sum(identify(text) == "en" for text in answers) >= 0.8 * len(asked)
+    assert sum(extract_number(text, "en") is not None for text in answers) >= 0.8 * len(asked)
 
 
 def test_the_record_is_that_of_the_shipped_weights() -> None:
