@@ -17,7 +17,7 @@ def report(folders: Sequence[str], out: str | None) -> int:
     Raises:
         LidrError: a folder holds no run.
     """
-    from lidr.report import build_report
+    from lidr.report import build_report, seed_tables
 
     runs: list[Path] = []
     for folder in folders:
@@ -29,5 +29,8 @@ def report(folders: Sequence[str], out: str | None) -> int:
         runs += [root for root in found if root not in runs]
     default = runs[0] / "report" if len(runs) == 1 else Path("report")
     paths = build_report(runs, Path(out) if out else default)
-    Console().print(f"report  {paths.markdown}", highlight=False, soft_wrap=True)
+    console = Console()
+    for table in seed_tables(runs):
+        console.print(table, "")
+    console.print(f"report  {paths.markdown}", highlight=False, soft_wrap=True)
     return 0

@@ -30,7 +30,7 @@ SEED = 20241014
 RATE = (0.0, 1.0)
 RATE_DIFFERENCE = (-1.0, 1.0)
 _BLOCK_CELLS = 4_000_000
-_SAME = 1e-12
+SAME = 1e-12
 
 Array = NDArray[np.float64]
 
@@ -113,8 +113,8 @@ def combine(
     w = np.array(list(weights.values()))
     value = float((sums.sum(axis=0) / counts.sum(axis=0)) @ w)
     draws = _draw(sums, counts, w)
-    if np.ptp(draws) < _SAME:
-        return Estimate(value, *_without_spread(value, clusters, bounds), clusters)
+    if np.ptp(draws) < SAME:
+        return Estimate(value, *without_spread(value, clusters, bounds), clusters)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return Estimate(value, float(low), float(high), clusters)
@@ -166,7 +166,7 @@ def _count_draws(clusters: int, rows: int, block: int) -> NDArray[np.float32]:
 _block = lru_cache(maxsize=4)(_count_draws)
 
 
-def _without_spread(
+def without_spread(
     value: float, clusters: int, bounds: tuple[float, float] | None
 ) -> tuple[float | None, float | None]:
     """Bounds where every cluster says the same.

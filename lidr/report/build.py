@@ -14,6 +14,7 @@ from lidr.report import figures, grids, stages, writers
 from lidr.report.frame import benchmarks, tidy
 from lidr.report.grids import Grid
 from lidr.report.runs import Run, read_runs
+from lidr.report.seeds import seed_grids, seed_groups
 from lidr.report.writers import escape_markdown, markdown
 
 _SYNTHETIC = (
@@ -24,8 +25,8 @@ _READING = (
     "A cell is `value [low, high]`: the 95 % percentile bootstrap interval, drawn over problems, each with "
     "all its answers. Differences are paired: both models answer each drawn problem. n counts problems. "
     "`mean non-dominant` and `mean unseen` weigh languages equally; the imbalance gap is the dominant score "
-    "minus `mean non-dominant`. A dash is a number that is not there. An interval says what other problems "
-    "would change, and nothing about other seeds."
+    "minus `mean non-dominant`. A dash is a number that is not there. A single run's interval says what other "
+    "problems would change, and nothing about other seeds."
 )
 
 
@@ -79,6 +80,8 @@ def build_report(run_dirs: Sequence[Path], out: Path) -> ReportPaths:
 
 def _sections(runs: Sequence[Run], frame: pd.DataFrame, drawn: Sequence[Path]) -> Iterator[_Section]:
     yield _Section("Settings", (stages.settings_grid(runs),))
+    for number, group in enumerate(seed_groups(runs), start=1):
+        yield _Section(f"Over {len(group)} seeds: {group[0].config.name}", tuple(seed_grids(group, number)))
     for benchmark in benchmarks(runs):
         pictures = tuple(p for p in drawn if p.suffix == ".png" and p.name.startswith(f"{benchmark}-"))
         if len(runs) == 1:

@@ -6,11 +6,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from lidr.evaluation import ALL, PAIRS, Score
 from lidr.evaluation.scores import imbalance_gap
 from lidr.report.metrics import MISSING, model, style, written
+from lidr.report.runs import read_runs
+from lidr.report.seeds import seed_grids, seed_groups
 from lidr.synthesis import audit_table
 
 _HEADLINE = ("accuracy", "on_target")
@@ -45,17 +48,33 @@ def terminal_table(scores: Sequence[Score], benchmark: str | None = None) -> Tab
 
 
 def audit_tables(run: Path) -> list[Table]:
-    """What became of the pair candidates, a table for each iteration that has pairs."""
+    """What became of the pair candidates, a table for each iteration that has pairs; a column a kind of pair."""
     tables = []
     for path in sorted(run.glob("iteration-*/pairs/audit.json")):
         header, rows = audit_table(json.loads(path.read_text(encoding="utf-8")))
-        title = f"pairs of {path.parents[1].name}: dropped by reason, on target, characters chosen / rejected"
+        title = f"pairs of {path.parents[1].name}"
         table = Table(title=title, box=None, title_justify="left")
-        for place, name in enumerate(header):
-            table.add_column(name, justify="left" if place < 2 else "right")
+        table.add_column("")
         for row in rows:
-            table.add_row(*row)
+            table.add_column(" ".join(row[:2]).strip(), justify="right")
+        for place, name in enumerate(header[2:], start=2):
+            table.add_row(name, *(row[place] for row in rows))
         tables.append(table)
+    return tables
+
+
+def seed_tables(runs: Sequence[Path]) -> list[Table]:
+    """Runs that differ in their seed alone: each benchmark's main metric over the seeds."""
+    tables = []
+    for number, group in enumerate(seed_groups(read_runs(runs)), start=1):
+        grid = next(iter(seed_grids(group, number)), None)
+        if grid is not None:
+            table = Table(title=grid.title, caption=grid.note, box=None, title_justify="left")
+            for place, name in enumerate(grid.header):
+                table.add_column(name, justify="right" if place else "left")
+            for row in grid.rows:
+                table.add_row(*map(escape, row))
+            tables.append(table)
     return tables
 
 
