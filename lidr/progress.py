@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY_SECONDS = 30.0
 
 
+@runtime_checkable
 class Advance(Protocol):
     """Called with the number of items done since the last call."""
 

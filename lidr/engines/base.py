@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lidr.config import SamplingConfig
 
@@ -37,6 +37,7 @@ class Completion:
     tokens: int
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Generates text with one model."""
 

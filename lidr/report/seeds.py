@@ -15,6 +15,7 @@ from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.runs import Run
 
 METRICS = ("accuracy", "joint", "on_target", "off_target")
+NO_GAP = ("off_target",)
 ByProblem = Mapping[str, float]
 
 
@@ -51,7 +52,7 @@ def _grid(group: Sequence[Run], benchmark: str, metric: str, last: int, name: st
         header += (change_name(last), "lowest and highest seed")
     rows = [
         row
-        for language, pick in _rows(group[0].config.languages)
+        for language, pick in _rows(group[0].config.languages, with_gap=metric not in NO_GAP)
         if (row := _row(language, metric, [[pick(run) for run in found[t]] for t in models])) is not None
     ]
     return Grid(
@@ -104,7 +105,7 @@ def _by_language(run: Run, benchmark: str, metric: str, iteration: int) -> dict[
 Pick = Callable[[Mapping[str, ByProblem]], ByProblem | None]
 
 
-def _rows(languages: LanguagesConfig) -> Iterator[tuple[str, Pick]]:
+def _rows(languages: LanguagesConfig, with_gap: bool) -> Iterator[tuple[str, Pick]]:
     """Row labels, and how each row's number follows from the languages'."""
     for code in languages.all:
         yield code, lambda found, code=code: found.get(code)  # type: ignore[misc]
@@ -114,7 +115,8 @@ def _rows(languages: LanguagesConfig) -> Iterator[tuple[str, Pick]]:
             weights = {code: 1.0 / len(codes) for code in codes}
             yield label, lambda found, weights=weights: _weighted(found, weights)  # type: ignore[misc]
     gap = {str(code): weight for code, weight in gap_weights(languages.dominant, non_dominant).items()}
-    yield GAP_ROW, lambda found: _weighted(found, gap)
+    if with_gap:
+        yield GAP_ROW, lambda found: _weighted(found, gap)
 
 
 def _weighted(found: Mapping[str, ByProblem], weights: Mapping[str, float]) -> ByProblem | None:

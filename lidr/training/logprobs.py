@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,20 +26,20 @@ def response_log_probs(model: nn.Module, batch: MicroBatch) -> Float[Tensor, " r
 
 
 def _response_logits(model: nn.Module, batch: MicroBatch) -> Float[Tensor, "tokens vocabulary"]:
+    """Logits at the positions before response tokens, flat.
+
+    The hidden states are narrowed on their way into the head, so that whatever a model does to its logits
+    afterwards (Cohere scales them, Gemma caps them) still happens, in every version of transformers.
+    """
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-    if _selects_positions(_forward_of(model)):
-        # transformers applies a mask of two dimensions before the head, so that whatever a model does to its
-        # logits (Cohere scales them, Gemma caps them) still happens; the result is flat.
-        logits: Tensor = model(**inputs, logits_to_keep=batch.before_response).logits
-        return logits
-    return model(**inputs).logits[batch.before_response]  # type: ignore[no-any-return]
-
-
-def _forward_of(model: nn.Module) -> type[nn.Module]:
-    """The class whose `forward` decides; a peft wrapper only hands its arguments on."""
-    base = getattr(model, "get_base_model", None)
-    return type(base() if callable(base) else model)
-
-
-def _selects_positions(model_class: type[nn.Module]) -> bool:
-    return "logits_to_keep" in inspect.signature(model_class.forward).parameters
+    find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = find_head()
+    if not isinstance(head, nn.Module):
+        full: Tensor = model(**inputs).logits
+        return full[batch.before_response]
+    hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][batch.before_response],))
+    try:
+        logits: Tensor = model(**inputs).logits
+    finally:
+        hook.remove()
+    return logits
