@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     lab = commands.add_parser("lab", help="the built-in lab")
     actions = lab.add_subparsers(dest="action", metavar="action", required=True)
     build = actions.add_parser("build", help="pretrain the lab's M_0 from a seed")
-    build.add_argument("--output", required=True, help="the model folder to write")
+    build.add_argument("--output", default="models/lab", help="the model folder to write; models/lab")
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--steps", type=int, help="optimizer steps; the default is the shipped model's")
     return top

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from lidr.errors import LidrError
+from lidr.files import whole_file
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
@@ -61,20 +62,11 @@ def _decode(line: bytes, path: Path, number: int) -> dict[str, Any]:
 def write(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
     """Writes a whole file atomically; returns the number of records."""
     count = 0
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
         for record in records:
             file.write(encode(record))
             count += 1
-        sync(file)
-    temporary.replace(path)
     return count
-
-
-def sync(file: BinaryIO) -> None:
-    """Flushes a file down to the disk."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 class Appender:
@@ -110,5 +102,6 @@ class Appender:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        sync(self._file)
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()

@@ -16,9 +16,10 @@ from filelock import FileLock
 
 from lidr.config import read_config
 from lidr.errors import LidrError, StageError
+from lidr.files import write_text
 from lidr.logs import logging_to
 from lidr.stages import Stage, parse_stage
-from lidr.store import RunDirectory, write_text
+from lidr.store import RunDirectory
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5

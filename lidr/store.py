@@ -14,9 +14,10 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from lidr import __version__, jsonl
+from lidr import __version__
 from lidr.config import RunConfig, differences, identity, identity_values, read_config, to_yaml
 from lidr.errors import LidrError, StageError
+from lidr.files import write_text
 from lidr.hashing import sha256
 from lidr.paths import resolve_model
 from lidr.stages import Stage
@@ -227,15 +228,6 @@ def describe(config: RunConfig) -> str:
         f"alpha {config.objective.alpha:g}, lr {config.training.lr:g}, {config.prompts.limit} prompts "
         f"({config.prompt_schedule}), {config.iterations} iterations, seed {config.seed}"
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file atomically: a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(text.encode("utf-8"))
-        jsonl.sync(file)
-    temporary.replace(path)
 
 
 def find_runs(folder: Path) -> list[RunDirectory]:

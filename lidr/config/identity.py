@@ -18,7 +18,6 @@ RUNTIME_KEYS = frozenset(
         "processes",
         "prompts.root",
         "trainer.accelerator",
-        "trainer.devices",
         "trainer.threads",
     }
 )

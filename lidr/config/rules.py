@@ -55,7 +55,6 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "engine.sampling.repetition_penalty": config.engine.sampling.repetition_penalty,
         "translator.sampling.max_new_tokens": config.translator.sampling.max_new_tokens,
         "translator.sampling.repetition_penalty": config.translator.sampling.repetition_penalty,
-        "trainer.devices": config.trainer.devices,
         "trainer.threads": config.trainer.threads,
     }
     at_least_zero = {

@@ -241,7 +241,6 @@ class TrainingConfig:
 @dataclass(frozen=True)
 class TrainerConfig:
     accelerator: Accelerator
-    devices: int
     threads: int
     precision: Precision
 

@@ -11,10 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lidr import __version__, jsonl, languages
+from lidr import __version__, languages
 from lidr.config import RunConfig, identity
 from lidr.errors import LidrError
 from lidr.evaluation.scores import Score
+from lidr.files import write_text
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -86,11 +87,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     lines = ",\n".join("    " + json.dumps(r, ensure_ascii=False) for r in values["scores"])
     text = json.dumps(head, ensure_ascii=False, indent=2)[:-2] + f',\n  "scores": [\n{lines}\n  ]\n}}\n'
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(text.encode("utf-8"))
-        jsonl.sync(file)
-    temporary.replace(path)
+    write_text(path, text)
 
 
 def _read(path: Path) -> dict[str, Any]:

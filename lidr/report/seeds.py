@@ -15,6 +15,7 @@ from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.runs import Run
 
 METRICS = ("accuracy", "joint", "on_target", "off_target")
+PROBLEMS = "problems"
 NO_GAP = ("off_target",)
 ByProblem = Mapping[str, float]
 
@@ -47,9 +48,9 @@ def seed_grids(group: Sequence[Run], number: int) -> Iterator[Grid]:
 def _grid(group: Sequence[Run], benchmark: str, metric: str, last: int, name: str, seeds: str) -> Grid:
     models = range(last + 1)
     found = {t: [_by_language(run, benchmark, metric, t) for run in group] for t in models}
-    header = ("language", "problems", *map(model, models))
+    header = ("language", PROBLEMS, *map(model, models))
     if last:
-        header += (change_name(last), "lowest and highest seed")
+        header += (change_name(last), "seeds, low to high")
     rows = [
         row
         for language, pick in _rows(group[0].config.languages, with_gap=metric not in NO_GAP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lidr.evaluation import ALL, PAIRS, Score
 from lidr.evaluation.scores import imbalance_gap
 from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.runs import read_runs
-from lidr.report.seeds import seed_grids, seed_groups
+from lidr.report.seeds import PROBLEMS, seed_grids, seed_groups
 from lidr.synthesis import audit_table
 
 _HEADLINE = ("accuracy", "on_target")
@@ -64,18 +65,27 @@ def audit_tables(run: Path) -> list[Table]:
 
 
 def seed_tables(runs: Sequence[Path]) -> list[Table]:
-    """Runs that differ in their seed alone: each benchmark's main metric over the seeds."""
+    """Runs that differ in their seed alone: each benchmark's main metric over the seeds.
+
+    Narrower than the report's table: without the number of problems, and with one interval, the difference's.
+    """
     tables = []
     for number, group in enumerate(seed_groups(read_runs(runs)), start=1):
         grid = next(iter(seed_grids(group, number)), None)
         if grid is not None:
             table = Table(title=grid.title, caption=grid.note, box=None, title_justify="left")
-            for place, name in enumerate(grid.header):
-                table.add_column(name, justify="right" if place else "left")
+            shown = [place for place, name in enumerate(grid.header) if name != PROBLEMS]
+            for place in shown:
+                table.add_column(grid.header[place], justify="right" if place else "left")
             for row in grid.rows:
-                table.add_row(*map(escape, row))
+                table.add_row(*(escape(_brief(grid.header[place], row[place])) for place in shown))
             tables.append(table)
     return tables
+
+
+def _brief(column: str, cell: str) -> str:
+    """A model's value without its interval."""
+    return cell.partition(" [")[0] if re.fullmatch(r"M_\d+", column) else cell
 
 
 def _empty(name: str, metric: str, iterations: Sequence[int], beside: bool) -> Table:

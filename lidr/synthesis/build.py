@@ -10,6 +10,7 @@ from typing import Any
 from lidr import jsonl, progress
 from lidr.config import RunConfig
 from lidr.errors import LidrError
+from lidr.files import write_text
 from lidr.records import Pair, to_json
 from lidr.synthesis.audit import Auditor
 from lidr.synthesis.filters import Filters
@@ -70,9 +71,4 @@ def _asks(group: Group, config: RunConfig) -> bool:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-        file.write(text.encode("utf-8", "backslashreplace"))
-        jsonl.sync(file)
-    temporary.replace(path)
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")

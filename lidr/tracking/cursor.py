@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lidr.files import write_text
+
 FILE = "cursor.json"
 
 
@@ -37,9 +39,7 @@ class Cursor:
     def save(self, folder: Path) -> None:
         """Writes it, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{FILE}.tmp"
-        temporary.write_text(json.dumps(asdict(self), sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(folder / FILE)
+        write_text(folder / FILE, json.dumps(asdict(self), sort_keys=True) + "\n")
 
     def last_step(self, iteration: int) -> int:
         """The last mirrored optimizer step of an iteration, 0 before the first."""

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lidr.files import whole_file
 from lidr.progress import Advance
 from lidr.training.batching import MicroBatch
 from lidr.training.logprobs import response_log_probs
@@ -79,6 +80,5 @@ def load(path: Path, key: str) -> ReferenceLogProbs | None:
 
 def save(path: Path, values: ReferenceLogProbs, key: str) -> None:
     """Writes the log-probs atomically, as safetensors with the content key in the metadata."""
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(values._asdict(), temporary, metadata={"key": key})
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        save_file(values._asdict(), temporary, metadata={"key": key})

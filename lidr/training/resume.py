@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from lidr import jsonl
 from lidr.errors import LidrError
+from lidr.files import whole_file
 from lidr.progress import Advance
 from lidr.training.batching import StepBatch
 from lidr.training.module import CHECKPOINT_ENTRY
@@ -101,8 +101,5 @@ class LastCheckpoint(pl.Callback):
         done = batch.step + 1
         if done % self.every or done == self.steps:
             return
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        trainer.save_checkpoint(temporary, weights_only=False)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        with whole_file(self.path) as temporary:
+            trainer.save_checkpoint(temporary, weights_only=False)

@@ -158,10 +158,6 @@ def train(job: TrainingJob) -> TrainingSummary:
 def check(job: TrainingJob) -> None:
     """Raises a LidrError for what cannot be trained here."""
     config = job.config
-    if config.trainer.devices != 1:
-        raise LidrError(
-            f"{config.trainer.devices} devices are not supported yet", where="trainer.devices", instead="1"
-        )
     if config.trainer.accelerator is Accelerator.CUDA and not torch.cuda.is_available():
         raise LidrError("there is no CUDA device", where="trainer.accelerator", instead="type trainer=cpu")
     if is_adapter(job.policy) and not config.lora.enabled:

@@ -85,7 +85,7 @@ MAPPING: dict[str, Any] = {
         "checkpoint_steps": 2,
     },
     "lora": {"rank": 0, "alpha": 8, "target_modules": ["q_proj", "v_proj"]},
-    "trainer": {"accelerator": "cpu", "devices": 1, "threads": 1, "precision": "fp32"},
+    "trainer": {"accelerator": "cpu", "threads": 1, "precision": "fp32"},
     "tracking": {
         "mode": "none",
         "project": "lidr",

@@ -129,11 +129,6 @@ def test_no_pair_that_fits_is_an_error(make_job: MakeJob, tmp_path: Path) -> Non
         train(make_job(tmp_path, {"training.max_length": 8}))
 
 
-def test_several_devices_are_refused(make_job: MakeJob, tmp_path: Path) -> None:
-    with pytest.raises(LidrError, match=r"trainer\.devices"):
-        train(make_job(tmp_path, {"trainer.devices": 2}))
-
-
 def test_a_trained_model_is_a_policy_again(finished, make_job: MakeJob, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """Iteration 2 starts at ln 2 against M_1."""
     job, _, _ = finished

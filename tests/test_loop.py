@@ -1,0 +1,126 @@
+"""The whole loop on the lab, in this process, and what it leaves for W&B."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lidr import work
+from lidr.compose import compose_run
+from lidr.config import RunConfig
+from lidr.evaluation import collect_scores
+from lidr.loop import RunResult, run
+from lidr.stages import StageKind
+from tests.tracking.wandb_file import stored_runs
+
+pytestmark = pytest.mark.xdist_group("loop")
+TINY = [
+    "experiment=lab",
+    "languages.non_dominant=[es,ru]",
+    "prompts.limit=16",
+    "evaluation.lab.prompts.limit=8",
+    "tracking=offline",
+]
+
+
+def config(outputs: Path, *more: str) -> RunConfig:
+    return compose_run([*TINY, f"paths.outputs={outputs}", *more])
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return run(config(tmp_path_factory.mktemp("outputs")))
+
+
+def test_every_promised_file_is_there(result: RunResult) -> None:
+    root = result.run.root
+    for name in (
+        "config.yaml", "name.txt", "status.json", "metrics.jsonl", "results.json", "log.txt",
+        "iteration-0/evaluation/lab/zh.jsonl", "iteration-1/prompts/ru.jsonl", "iteration-1/responses/en.jsonl",
+        "iteration-1/translations/ru-en.jsonl", "iteration-2/pairs/pairs.jsonl", "iteration-2/pairs/audit.json",
+        "iteration-2/model/model.safetensors", "iteration-2/training/metrics.jsonl", "report/report.md",
+        "report/figures/lab-accuracy-by-language.png", "report/tables/lab-accuracy.tex",
+    ):  # fmt: skip
+        assert (root / name).stat().st_size, name
+    assert json.loads((root / "status.json").read_text())["status"] == "done"
+    assert not list(root.rglob("*.tmp"))
+
+
+def test_m_2_is_another_model_than_m_1_and_starts_from_it(result: RunResult) -> None:
+    """Each iteration's training begins at its own reference: margin 0, so DPO loss ln 2."""
+    first, second = (result.run.iteration(t) for t in (1, 2))
+    assert (first / "model" / "model.safetensors").read_bytes() != (
+        second / "model" / "model.safetensors"
+    ).read_bytes()
+    for folder in (first, second):
+        record = json.loads((folder / "training" / "metrics.jsonl").read_text().splitlines()[0])
+        assert record["train/dpo"] == pytest.approx(0.693147, abs=1e-5)
+        assert record["train/margin"] == 0
+
+
+def test_scores_are_there_for_every_model_and_language(result: RunResult) -> None:
+    found = {(s.iteration, s.language, s.metric) for s in collect_scores(result.run.root)}
+    for t in range(3):
+        for language in ("en", "es", "ru", "zh", "mean non-dominant", "mean unseen"):
+            for metric in ("accuracy", "off_target", "joint"):
+                assert (t, language, metric) in found
+        assert (t, "all", "imbalance_gap") in found
+    assert {(t, "all", "reward_accuracy") for t in (1, 2)} <= found
+
+
+def test_wandb_has_what_the_readme_promises(result: RunResult) -> None:
+    (stored,) = stored_runs(result.run.root)
+    steps = len((result.run.root / "metrics.jsonl").read_text().splitlines())
+    assert stored.exit_code == 0
+    assert stored.config["objective.beta"] == 0.1
+    assert stored.config["languages.unseen"] == ["zh"]
+    assert stored.column("train/step_total") == list(range(1, steps + 1))
+    assert len(stored.column("eval/lab/ru/accuracy")) == 3
+    assert len(stored.column("gap/lab/accuracy")) == 3
+    assert "change/eval/lab/ru/joint" in stored.summary
+    keys = {key for row in stored.history for key in row}
+    assert {"train/loss/es", "train/accuracy/type_nl", "iteration-2/loss", "samples/iteration-1.path"} <= keys
+    assert any(key.startswith("pairs/nl/es/") for key in keys)
+    columns = ["language", "iteration", "benchmark", "metric", "value", "low", "high", "n"]
+    assert stored.table("scores")["columns"] == columns
+
+
+def test_the_same_command_again_finds_everything_done(result: RunResult) -> None:
+    again = run(config(result.run.root.parents[1]))
+    assert again.skipped == again.stages == 13
+    first, second = stored_runs(result.run.root)
+    assert first.id == second.id
+    assert second.column("train/loss") == []
+
+
+def test_a_crash_ends_as_failed_and_names_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(job: work.Job) -> work.Outcome:
+        raise MemoryError("no room")
+
+    monkeypatch.setitem(work._WORK, StageKind.PROMPTS, crash)
+    with pytest.raises(MemoryError):
+        run(config(tmp_path, "evaluation=[]"))
+    (root,) = (p.parent for p in tmp_path.rglob("status.json"))
+    status = json.loads((root / "status.json").read_text())
+    assert (status["status"], status["stage"]) == ("failed", "iteration-1/prompts")
+    assert "no room" in status["error"]
+    assert "Traceback" in (root / "log.txt").read_text()
+    (stored,) = stored_runs(root)
+    assert stored.exit_code == 1
+
+
+def test_sft_is_the_same_loop_with_another_objective(tmp_path: Path) -> None:
+    done = run(config(tmp_path, "objective=sft", "iterations=1", "evaluation=[]", "tracking=none"))
+    record = json.loads((done.run.root / "metrics.jsonl").read_text().splitlines()[0])
+    assert record["train/loss"] == pytest.approx(record["train/nll"])
+    assert "train/margin" not in record
+
+
+def test_lora_iterations_train_one_adapter_on(tmp_path: Path) -> None:
+    done = run(config(tmp_path, "lora=r16", "training.lr=1e-3", "evaluation=[]", "tracking=none"))
+    lineage = json.loads((done.run.iteration(2) / "model" / "lineage.json").read_text())
+    assert [parent["iteration"] for parent in lineage["parents"]] == [1]
+    record = json.loads((done.run.iteration(2) / "training" / "metrics.jsonl").read_text().splitlines()[0])
+    assert record["train/margin"] == 0, "the reference of iteration 2 is M_1, not the base"
