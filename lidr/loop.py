@@ -14,6 +14,7 @@ from lidr.config import Processes, RunConfig, identity
 from lidr.errors import LidrError
 from lidr.execute import done, ensure
 from lidr.logs import logging_to
+from lidr.preflight import preflight
 from lidr.processes import run_stage
 from lidr.stages import Stage, StageKind, stages
 from lidr.store import RunDirectory
@@ -39,8 +40,11 @@ def run(config: RunConfig) -> RunResult:
 
     Raises:
         LidrError: a stage failed; what is finished stays, and the same call goes on.
+        ConfigError: what the run reads is missing or too little; nothing was started.
     """
     directory = RunDirectory.of(config)
+    if directory.manifest(Stage(StageKind.PROMPTS, 1)) is None:
+        preflight(config)
     with directory.locked():
         directory.open(config)
         with logging_to(directory.root / "log.txt"), _status(directory):

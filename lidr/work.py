@@ -62,7 +62,6 @@ def _prompts(job: Job) -> Outcome:
     config, languages = job.config.prompts, job.config.languages.trained
     aligned = prompts.load(config, languages)
     schedule, iteration = job.config.prompt_schedule, job.stage.iteration
-    prompts.check_enough(aligned, config, schedule, job.config.iterations)
     chosen = prompts.select(aligned, config, schedule, iteration, job.config.seed)
     for language, records in chosen.items():
         jsonl.write(job.folder / f"{language}.jsonl", map(to_json, records))

@@ -14,6 +14,7 @@ from rich.tree import Tree
 from lidr.config import RunConfig, to_mapping
 from lidr.errors import LidrError
 from lidr.execute import done
+from lidr.preflight import preflight
 from lidr.stages import Stage, StageKind, stages
 from lidr.store import RunDirectory
 
@@ -31,6 +32,7 @@ def check(overrides: Sequence[str]) -> int:
     run = RunDirectory.of(config)
     console.print(_tree("configuration", to_mapping(config)))
     console.print(_plan(config, run))
+    preflight(config)
     console.print(f"run  {run.root}", highlight=False, soft_wrap=True)
     return 0
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lidr.config import RunConfig
 from lidr.errors import LidrError
+from lidr.preflight import preflight
 from lidr.store import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ def _sweep(overrides: list[str]) -> int:
     from lidr.compose import compose_sweep
 
     jobs = compose_sweep(overrides)
+    for _, config in jobs:
+        preflight(config)
     folders = [RunDirectory.of(config) for _, config in jobs]
     before = [_state(folder) for folder in folders]
     log.info("%d jobs, %d of them done before", len(jobs), before.count("done"))
