@@ -11,6 +11,7 @@ from typing import Any
 from lidr import jsonl
 from lidr.config import RunConfig
 from lidr.engines.base import Engine
+from lidr.prompts import AlignmentReport
 from lidr.records import Prompt, to_json
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
@@ -65,7 +66,17 @@ def _prompts(job: Job) -> Outcome:
     chosen = prompts.select(aligned, config, schedule, iteration, job.config.seed)
     for language, records in chosen.items():
         jsonl.write(job.folder / f"{language}.jsonl", map(to_json, records))
+    _show_dropped(aligned.report)
     return Outcome({"prompts": len(chosen[languages[0]]), "alignment": aligned.report.to_json()})
+
+
+def _show_dropped(report: AlignmentReport) -> None:
+    if not report.dropped:
+        return
+    log.warning("%d prompts are not in every language and are left out:", report.dropped)
+    for language in report.languages:
+        if not language.complete:
+            log.warning("  %s", language.describe())
 
 
 def _responses(job: Job) -> Outcome:

@@ -113,3 +113,18 @@ def test_a_fingerprint_follows_names_and_bytes(tmp_path: Path) -> None:
     second = fingerprint(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
     assert len({first, second, fingerprint(tmp_path)}) == 3
+
+
+def test_prompts_left_out_are_counted_and_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "en.jsonl").write_text('{"id": "1", "prompt": "a"}\n{"id": "2", "prompt": "b"}\n')
+    (tmp_path / "es.jsonl").write_text('{"id": "1", "prompt": "c"}\n{"id": "3", "prompt": ""}\n')
+    settings = ["prompts=jsonl", f"prompts.root={tmp_path}", "prompts.on_incomplete=drop", "iterations=1"]
+    settings += ["prompts.limit=1", "languages.non_dominant=[es]", f"paths.outputs={tmp_path}/outputs"]
+    dropping = compose_run(settings)
+    directory = RunDirectory.of(dropping)
+    directory.open(dropping)
+    with caplog.at_level("WARNING"):
+        counts = ensure(PROMPTS, dropping, directory).counts
+    assert counts["alignment"]["dropped"] == 2
+    assert "2 prompts are not in every language" in caplog.text
+    assert "es: 1 missing (2 is at" in caplog.text
