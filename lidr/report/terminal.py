@@ -40,7 +40,7 @@ def terminal_table(scores: Sequence[Score], benchmark: str | None = None) -> Tab
         row = [language, *_cells(values)]
         if _BESIDE in metrics:
             ends = dict.fromkeys((iterations[0], iterations[-1]))
-            row.append(" → ".join(_plain(found.get((language, _BESIDE, t))) for t in ends))
+            row.append("→".join(_plain(found.get((language, _BESIDE, t))) for t in ends))
         table.add_row(*row)
     gaps = [found.get((ALL, imbalance_gap(metric), t)) for t in iterations]
     if any(gaps):
@@ -90,11 +90,17 @@ def _brief(column: str, cell: str) -> str:
 
 def _empty(name: str, metric: str, iterations: Sequence[int], beside: bool) -> Table:
     form = style(metric)
-    caption = "±: the longer arm of the 95 % interval" + (
-        "; off target: first → last model" if beside else ""
-    )
+    caption = "±: the longer arm of the 95 % interval" + ("; off target: first→last model" if beside else "")
     title = f"{name}: {form.title.lower()} ({form.unit})"
-    table = Table(title=title, caption=caption, box=None, title_justify="left", caption_justify="left")
+    table = Table(
+        title=title,
+        caption=caption,
+        box=None,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("language", no_wrap=True)
     headers = [model(t) for t in iterations]
     if len(iterations) > 1:

@@ -129,3 +129,19 @@ def test_a_stored_configuration_names_the_same_run(tmp_path: Path) -> None:
 def test_differences_name_the_keys() -> None:
     ours, theirs = compose_run(["seed=1"]), compose_run([])
     assert differences(identity_values(ours), identity_values(theirs)) == {"seed": (1, 0)}
+
+
+def test_a_conf_folder_where_the_user_stands_adds_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "languages").mkdir(parents=True)
+    (tmp_path / "conf" / "local").mkdir()
+    mine = "dominant: en\nnon_dominant: [pt]\nunseen: []\n"
+    (tmp_path / "conf" / "languages" / "mine.yaml").write_text(mine)
+    (tmp_path / "conf" / "local" / "default.yaml").write_text(
+        "# @package _global_\npaths: {outputs: /mine}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    config = compose_run(["languages=mine"])
+    assert config.languages.non_dominant == ("pt",)
+    assert config.paths.outputs == "/mine"
