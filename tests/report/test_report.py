@@ -194,7 +194,7 @@ def test_terminal_table_fits_80_columns(one_run: Path) -> None:
     assert lines[0].startswith("lab: accuracy (%)")
     assert lines[1].split()[:4] == ["language", "M_0", "M_1", "M_2"]
     assert [line.split()[0] for line in lines[2:10]] == ["en", "es", "de", "fr", "ru", "zh", "mean", "mean"]
-    assert re.search(r"^ en +\d+\.\d ±\d+\.\d .* \d+\.\d→\d+\.\d *$", lines[2])
+    assert re.search(r"^en +\d+\.\d ±\d+\.\d .* \d+\.\d→\d+\.\d *$", lines[2])
     assert "…" not in out.getvalue()
 
 
