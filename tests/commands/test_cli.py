@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from lidr.__main__ import main
+from lidr.lab import build
+from lidr.lab.world import problems
 
 TINY = ["experiment=lab", "iterations=1", "prompts.limit=4", "evaluation=[]", "languages.non_dominant=[es]",
         "languages.unseen=[]", "tracking=none"]  # fmt: skip
@@ -96,3 +98,14 @@ def test_a_failed_job_stops_no_other_and_the_same_command_redoes_only_it(tmp_pat
     assert status.stdout.count("done") == 2
     failed = next(p.parent for p in tmp_path.rglob("status.json") if "failed" in p.read_text())
     assert "passed the filters" in (failed / "log.txt").read_text()
+
+
+def test_lab_build_writes_a_model_and_prints_its_metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "problems", lambda split: problems(split)[:8])
+    assert main(["lab", "build", "--steps", "1", "--output", str(tmp_path / "m0")]) == 0
+    shown = capsys.readouterr().out
+    assert "exact from en" in shown
+    assert json.loads((tmp_path / "m0" / "build.json").read_text())["sha256"] in shown
+    assert (tmp_path / "m0" / "model.safetensors").exists()
