@@ -22,7 +22,7 @@ def preflight(config: RunConfig) -> None:
     """
     problems = [*_model(config), *_caught(lambda: _loop_prompts(config))]
     for benchmark in config.evaluation.values():
-        languages = benchmark.languages or config.languages.all
+        languages = benchmark.codes(config.languages)
         problems += _caught(lambda b=benchmark.prompts, codes=languages: _read(b, codes))  # type: ignore[misc]
     if problems:
         raise ConfigError(problems)

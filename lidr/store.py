@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -116,8 +115,10 @@ class RunDirectory:
                 where=str(self.root),
                 instead="wait for it, or end it",
             ) from None
-        with lock:
+        try:
             yield
+        finally:
+            lock.release()
 
     def iteration(self, number: int) -> Path:
         return self.root / f"iteration-{number}"
@@ -237,11 +238,3 @@ def find_runs(folder: Path) -> list[RunDirectory]:
         for p in sorted(folder.rglob("config.yaml"))
         if (p.parent / "status.json").exists()
     ]
-
-
-def read_json(path: Path) -> Any:
-    """Raises LidrError where the file is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise LidrError("not readable JSON", where=str(path)) from error

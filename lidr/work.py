@@ -12,7 +12,7 @@ from lidr import jsonl
 from lidr.config import RunConfig
 from lidr.engines.base import Engine
 from lidr.prompts import AlignmentReport
-from lidr.records import Prompt, to_json
+from lidr.records import to_json
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
 
@@ -80,9 +80,13 @@ def _show_dropped(report: AlignmentReport) -> None:
 
 
 def _responses(job: Job) -> Outcome:
+    from lidr.synthesis import read
     from lidr.synthesis.generate import generate
 
-    prompts = _stored_prompts(job.sibling("prompts"), job.config.languages.trained)
+    folder = job.sibling("prompts")
+    prompts = {
+        code: list(read.prompts(folder / f"{code}.jsonl", code)) for code in job.config.languages.trained
+    }
     generate(prompts, _engine(job), job.config.engine.sampling, job.folder)
     return Outcome({"responses": sum(map(len, prompts.values()))})
 
@@ -140,10 +144,6 @@ _WORK: dict[StageKind, Callable[[Job], Outcome]] = {
     StageKind.TRAINING: _training,
     StageKind.EVALUATION: _evaluation,
 }
-
-
-def _stored_prompts(folder: Path, languages: tuple[str, ...]) -> dict[str, list[Prompt]]:
-    return {code: [Prompt(**record) for record in jsonl.read(folder / f"{code}.jsonl")] for code in languages}
 
 
 def _engine(job: Job) -> Engine:

@@ -103,6 +103,8 @@ def test_two_loops_on_one_run_directory(run: RunDirectory) -> None:
     with run.locked(), pytest.raises(LidrError, match="another process"), run.locked():
         pass
     assert run.state() == "killed"
+    with run.locked():
+        pass
 
 
 def test_a_fingerprint_follows_names_and_bytes(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def _what(stage: Stage, config: RunConfig) -> str:
         models = f"M_{stage.iteration} = M_{stage.iteration - 1}"
         return f"{models} + {config.objective.name}, {how}, lr {config.training.lr:g}"
     parts = [
-        f"{b.prompts.limit} {name} prompts x {len(b.languages or config.languages.all)} languages"
+        f"{b.prompts.limit} {name} prompts x {len(b.codes(config.languages))} languages"
         for name, b in config.evaluation.items()
     ]
     return f"M_{stage.iteration}: " + ", ".join(parts)

@@ -253,6 +253,10 @@ class BenchmarkConfig:
     repetition_penalty: float
     languages: tuple[str, ...]
 
+    def codes(self, run: LanguagesConfig) -> tuple[str, ...]:
+        """The languages to evaluate: its own, or all of the run's."""
+        return self.languages or run.all
+
 
 @dataclass(frozen=True)
 class TrackingConfig:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from lidr import jsonl
 from lidr import prompts as prompt_sets
 from lidr.config import (
     BenchmarkConfig,
@@ -24,6 +23,7 @@ from lidr.evaluation.results import write_scores
 from lidr.evaluation.scores import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, Score, imbalance_gap
 from lidr.evaluation.statistics import RATE, RATE_DIFFERENCE, combine, mean, mean_of_groups
 from lidr.records import Prompt, Response
+from lidr.synthesis import read
 from lidr.synthesis.generate import generate
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def benchmark_prompts(
     benchmark: BenchmarkConfig, languages: LanguagesConfig, seed: int
 ) -> dict[str, list[Prompt]]:
     """A benchmark's prompts, the same for every M_t: those of its own languages, or of all of the run's."""
-    codes = benchmark.languages or languages.all
+    codes = benchmark.codes(languages)
     aligned = prompt_sets.load(benchmark.prompts, codes)
     return prompt_sets.select(aligned, benchmark.prompts, PromptSchedule.REUSE, 1, seed)
 
@@ -146,7 +146,7 @@ def score_pairs(config: RunConfig, iteration: int, pairs_folder: Path) -> list[S
     prompts = pairs_folder.parent / "prompts" / f"{config.languages.dominant}.jsonl"
     if config.prompts.format is not PromptFormat.LAB or not pairs.exists() or not prompts.exists():
         return []
-    answers = {p.id: lab.number(p) for p in (Prompt(**record) for record in jsonl.read(prompts))}
+    answers = {p.id: lab.number(p) for p in read.prompts(prompts, config.languages.dominant)}
     stored = reward_accuracy.read_pairs(pairs)
     return reward_accuracy.reward_accuracy(stored, answers, config.languages, iteration)
 
