@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,15 @@ types: $(READY) ## strict type check
 format: $(READY) ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-train: $(READY) $(SMOLLM2)/model.safetensors ## lidr's training against TRL's: speed and memory, about 40 minutes
+	$(BIN)/python -m experiments.bench.train
+
+bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, under 8 minutes
+	$(BIN)/python -m experiments.bench.gpu --out outputs/bench-train-gpu
+
+scale: $(READY) ## write the tables of docs/scale.md again: memory and time on 1 to 64 GPUs
+	$(BIN)/python experiments/bench/scale.py --write docs/scale.md
 
 smollm2: $(SMOLLM2)/model.safetensors ## fetch SmolLM2-135M-Instruct for experiment=alpagasus_smollm2
 

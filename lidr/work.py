@@ -110,7 +110,7 @@ def _pairs(job: Job) -> Outcome:
 
 def _training(job: Job) -> Outcome:
     from lidr.config import Reference
-    from lidr.training.run import TrainingJob, train
+    from lidr.training import TrainingJob, train
 
     initial = job.config.reference is Reference.INITIAL
     summary = train(

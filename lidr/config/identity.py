@@ -19,6 +19,11 @@ RUNTIME_KEYS = frozenset(
         "prompts.root",
         "trainer.accelerator",
         "trainer.threads",
+        "training.token_budget",
+        "training.layout",
+        "training.logits",
+        "training.checkpointing",
+        "training.compile",
     }
 )
 _RUNTIME_SUFFIXES = (".prompts.root",)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lidr import languages
-from lidr.config.schema import LanguagesConfig, ObjectiveName, PromptFormat, PromptsConfig, RunConfig
+from lidr.config.schema import LanguagesConfig, PromptFormat, PromptsConfig, RunConfig
+from lidr.config.training_schema import Divergence, ObjectiveConfig, ObjectiveName
 from lidr.errors import LidrError, did_you_mean
+
+# Values that some objectives read: key, the value that switches it off, and whether an objective reads it.
+_READ_BY_SOME: tuple[tuple[str, object, Callable[[ObjectiveName], bool]], ...] = (
+    ("beta_end", None, lambda name: name.is_preference),
+    ("label_smoothing", 0, lambda name: name.supports_label_smoothing),
+    ("target_margin", 0, lambda name: name.supports_target_margin),
+    ("divergence", Divergence.REVERSE_KL, lambda name: name.supports_divergence),
+)
 
 
 def violations(config: RunConfig) -> Iterator[LidrError]:
     """Every broken rule, each with its config path and what to type instead."""
     yield from _languages(config.languages)
     yield from _ranges(config)
-    yield from _batches(config)
     yield from _pairs(config)
+    yield from _objective(config.objective)
     yield from _templates(config)
     yield from _evaluation(config)
 
@@ -44,7 +53,7 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "objective.beta": config.objective.beta,
         "training.lr": config.training.lr,
         "training.global_batch": config.training.global_batch,
-        "training.micro_batch": config.training.micro_batch,
+        "training.token_budget": config.training.token_budget,
         "training.epochs": config.training.epochs,
         "training.max_length": config.training.max_length,
         "training.max_grad_norm": config.training.max_grad_norm,
@@ -55,12 +64,13 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "engine.sampling.repetition_penalty": config.engine.sampling.repetition_penalty,
         "translator.sampling.max_new_tokens": config.translator.sampling.max_new_tokens,
         "translator.sampling.repetition_penalty": config.translator.sampling.repetition_penalty,
-        "trainer.threads": config.trainer.threads,
+        "trainer.threads": 1 if config.trainer.threads is None else config.trainer.threads,
     }
     at_least_zero = {
         "seed": config.seed,
         "iterations": config.iterations,
         "objective.alpha": config.objective.alpha,
+        "objective.target_margin": config.objective.target_margin,
         "training.weight_decay": config.training.weight_decay,
         "lora.rank": config.lora.rank,
         "engine.sampling.temperature": config.engine.sampling.temperature,
@@ -80,24 +90,48 @@ def _out_of_range(key: str, value: float, wanted: str) -> LidrError:
     return LidrError(f"{value} is out of range", where=key, instead=f"it must be {wanted}")
 
 
-def _batches(config: RunConfig) -> Iterator[LidrError]:
-    training = config.training
-    if training.micro_batch > 0 and training.global_batch % training.micro_batch:
-        yield LidrError(
-            f"{training.micro_batch} does not divide training.global_batch={training.global_batch}",
-            where="training.micro_batch",
-            instead="pick a divisor",
-        )
-
-
 def _pairs(config: RunConfig) -> Iterator[LidrError]:
     if not config.pairs.types:
         yield LidrError("is empty", where="pairs.types", instead="type pairs.types=[nl,en]")
-    if config.objective.name is ObjectiveName.SFT and config.objective.alpha == 0:
+
+
+def _objective(section: ObjectiveConfig) -> Iterator[LidrError]:
+    if not section.name.is_preference and section.alpha == 0:
         yield LidrError(
             "objective=sft trains on the NLL term alone",
             where="objective.alpha",
             instead="type a value above 0",
+        )
+    if section.beta_end is not None and not section.beta_end > 0:
+        yield _out_of_range("objective.beta_end", section.beta_end, "greater than 0, or null")
+    if not 0 <= section.label_smoothing < 0.5:
+        yield _out_of_range("objective.label_smoothing", section.label_smoothing, "at least 0 and below 0.5")
+    yield from _without_effect(section)
+    yield from _divergence_alpha(section)
+
+
+def _without_effect(section: ObjectiveConfig) -> Iterator[LidrError]:
+    """Values that the objective would pass over in silence."""
+    for key, off, reads in _READ_BY_SOME:
+        value = getattr(section, key)
+        if value != off and not reads(section.name):
+            yield LidrError(
+                f"{value} has no effect on objective={section.name}",
+                where=f"objective.{key}",
+                instead=f"type objective.{key}={'null' if off is None else off}, "
+                f"or objective={' or '.join(name for name in ObjectiveName if reads(name))}",
+            )
+
+
+def _divergence_alpha(section: ObjectiveConfig) -> Iterator[LidrError]:
+    alpha = section.divergence_alpha
+    if section.divergence is Divergence.ALPHA and not 0 < alpha < 1:
+        yield _out_of_range("objective.divergence_alpha", alpha, "above 0 and below 1")
+    if section.divergence is not Divergence.ALPHA and alpha != 0:
+        yield LidrError(
+            f"{alpha:g} has no effect on objective.divergence={section.divergence}",
+            where="objective.divergence_alpha",
+            instead=f"type objective.divergence={Divergence.ALPHA}, or objective.divergence_alpha=0",
         )
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from lidr.config.trainer_schema import LoraConfig, TrainerConfig, TrainingConfig
+from lidr.config.training_schema import ObjectiveConfig
+
 SCHEMA_VERSION = 1
 
 
@@ -58,39 +61,6 @@ class EnRejected(StrEnum):
     RANDOM = "random"
     ALL = "all"
     WORST = "worst"
-
-
-class ObjectiveName(StrEnum):
-    DPO = "dpo"
-    SFT = "sft"
-
-    @property
-    def is_preference(self) -> bool:
-        """Whether the objective compares chosen with rejected under a reference."""
-        return self is ObjectiveName.DPO
-
-
-class NllNorm(StrEnum):
-    """Divide -log pi(y_w|x) by the response's own length, or by the tokens of the whole step."""
-
-    SEQUENCE = "sequence"
-    TOKEN = "token"
-
-
-class TooLong(StrEnum):
-    TRUNCATE = "truncate"
-    DROP = "drop"
-
-
-class Schedule(StrEnum):
-    COSINE = "cosine"
-    LINEAR = "linear"
-    CONSTANT = "constant"
-
-
-class Accelerator(StrEnum):
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class TrackingMode(StrEnum):
@@ -201,48 +171,6 @@ class PairsConfig:
     en_rejected: EnRejected
     translation_requests: bool
     filters: FiltersConfig
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    name: ObjectiveName
-    beta: float
-    alpha: float
-    nll_norm: NllNorm
-
-
-@dataclass(frozen=True)
-class LoraConfig:
-    rank: int
-    alpha: float
-    target_modules: tuple[str, ...]
-
-    @property
-    def enabled(self) -> bool:
-        return self.rank > 0
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    lr: float
-    global_batch: int
-    micro_batch: int
-    epochs: int
-    max_length: int
-    too_long: TooLong
-    schedule: Schedule
-    warmup_ratio: float
-    weight_decay: float
-    adam_betas: tuple[float, float]
-    max_grad_norm: float
-    checkpoint_steps: int
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    accelerator: Accelerator
-    threads: int
-    precision: Precision
 
 
 @dataclass(frozen=True)

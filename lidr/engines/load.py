@@ -14,7 +14,8 @@ from lidr.models import load_model, load_tokenizer
 
 def load_engine(config: RunConfig, model: str) -> Engine:
     """Loads a model folder or hub id into the configured engine."""
-    torch.set_num_threads(config.trainer.threads)
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
     device = torch_device(config.trainer.accelerator)
     chat = ChatFormat(load_tokenizer(model, config.model.revision), config.model.system_prompt)
     loaded = load_model(model, config.model.precision, device, config.model.revision)

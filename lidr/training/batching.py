@@ -1,90 +1,50 @@
-"""Which pairs go into which optimizer step and micro-batch, and the tensors of a micro-batch.
-
-This is the place to change for another layout (packed rows, shared prompts): the rest of the room treats a
-`MicroBatch` as opaque and only asks `logprobs.response_log_probs` for log pi(y|x) of its pairs.
-"""
+"""Which pairs go into which optimizer step, and which of them through the model together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
 
-from lidr.config import TrainingConfig
+from lidr.config import Layout
+from lidr.training import microbatch
+from lidr.training.microbatch import MicroBatch, forward_tokens
 from lidr.training.objective import StepTotals
 from lidr.training.pairs import TokenPair
 
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step: indices of its pairs, one tuple per micro-batch."""
+    """One optimizer step: the indices of its pairs."""
 
     epoch: int
-    micro_batches: tuple[tuple[int, ...], ...]
-
-    @property
-    def pairs(self) -> tuple[int, ...]:
-        return tuple(i for micro_batch in self.micro_batches for i in micro_batch)
+    pairs: tuple[int, ...]
 
 
-def plan_steps(
-    lengths: Sequence[int], *, global_batch: int, micro_batch: int, epochs: int, seed: int
-) -> tuple[Step, ...]:
+def plan_steps(pairs: int, *, global_batch: int, epochs: int, seed: int) -> tuple[Step, ...]:
     """Every optimizer step of an iteration, a function of its arguments alone.
 
     Each epoch goes once through a fresh permutation, drawn from a generator seeded with seed + epoch; the
-    last step of an epoch holds what is left. Within a step the longest pairs come first, so that a
-    micro-batch holds rows of like length and little padding.
+    last step of an epoch holds what is left.
 
     Args:
-        lengths: tokens of each pair's longest row.
+        pairs: how many there are.
     """
     steps = []
     for epoch in range(epochs):
         generator = torch.Generator().manual_seed(seed + epoch)
-        order: list[int] = torch.randperm(len(lengths), generator=generator).tolist()
-        for chosen in _chunks(order, global_batch):
-            by_length = sorted(chosen, key=lambda i: (-lengths[i], i))
-            steps.append(Step(epoch, tuple(tuple(c) for c in _chunks(by_length, micro_batch))))
+        order: list[int] = torch.randperm(pairs, generator=generator).tolist()
+        steps += [Step(epoch, tuple(order[i : i + global_batch])) for i in range(0, pairs, global_batch)]
     return tuple(steps)
-
-
-def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-class MicroBatch(NamedTuple):
-    """Pairs that go through the model together; rows are right-padded, chosen ones before rejected ones.
-
-    Attributes:
-        pairs: index of each pair.
-        before_response: True where the next token belongs to the response, so where logits are needed.
-        response_lengths: |y| of each row, tokens, end of turn included.
-    """
-
-    pairs: Int[Tensor, " pairs"]
-    input_ids: Int[Tensor, "rows time"]
-    attention_mask: Int[Tensor, "rows time"]
-    before_response: Bool[Tensor, "rows time"]
-    response_lengths: Int[Tensor, " rows"]
-
-    @property
-    def chosen_lengths(self) -> Int[Tensor, " pairs"]:
-        return self.response_lengths[: len(self.pairs)]
-
-    def to(self, device: torch.device, **options: Any) -> MicroBatch:
-        return MicroBatch(*(tensor.to(device, **options) for tensor in self))
 
 
 class StepBatch(NamedTuple):
     """One optimizer step as tensors.
 
     step: index in the plan, 0 for the first.
-    tokens: real tokens through the model's body, padding not counted.
+    tokens: tokens of its sequences, prompt and response, however they are laid out and without padding.
     """
 
     step: int
@@ -94,48 +54,60 @@ class StepBatch(NamedTuple):
 
 
 class Batcher:
-    """Makes the tensors of steps and micro-batches from token pairs."""
+    """Divides steps into micro-batches and makes their tensors.
 
-    def __init__(self, pairs: Sequence[TokenPair], pad_id: int) -> None:
-        self.pairs = pairs
-        self.pad_id = pad_id
+    Args:
+        pad_id: fills rows in the padded layout.
+        layout: any but auto.
+        token_budget: tokens of a micro-batch, padding included; a pair that is longer goes alone.
+    """
 
-    def plan(self, training: TrainingConfig, seed: int) -> tuple[Step, ...]:
-        """The plan of an iteration over these pairs."""
-        return plan_steps(
-            [pair.longest for pair in self.pairs],
-            global_batch=training.global_batch,
-            micro_batch=training.micro_batch,
-            epochs=training.epochs,
-            seed=seed,
-        )
+    def __init__(self, pairs: Sequence[TokenPair], pad_id: int, layout: Layout, token_budget: int) -> None:
+        self.pairs, self.pad_id = pairs, pad_id
+        self.layout, self.token_budget = layout, token_budget
 
     def step(self, index: int, step: Step) -> StepBatch:
+        """The tensors of a step."""
         pairs = [self.pairs[i] for i in step.pairs]
         return StepBatch(
             step=index,
             totals=StepTotals(len(pairs), sum(len(pair.chosen) for pair in pairs)),
             tokens=sum(pair.tokens for pair in pairs),
-            micro_batches=[self.micro_batch(indices) for indices in step.micro_batches],
+            micro_batches=list(self.micro_batches(step)),
         )
 
-    def micro_batch(self, indices: Sequence[int]) -> MicroBatch:
-        pairs = [self.pairs[i] for i in indices]
-        rows = [(pair.prompt, pair.chosen) for pair in pairs]
-        rows += [(pair.prompt, pair.rejected) for pair in pairs if pair.rejected is not None]
-        shape = (len(rows), max(len(prompt) + len(response) for prompt, response in rows))
-        input_ids = torch.full(shape, self.pad_id)
-        attention_mask = torch.zeros(shape, dtype=torch.long)
-        before_response = torch.zeros(shape, dtype=torch.bool)
-        for row, (prompt, response) in enumerate(rows):
-            start, end = len(prompt), len(prompt) + len(response)
-            input_ids[row, :end] = torch.tensor(prompt + response)
-            attention_mask[row, :end] = 1
-            before_response[row, start - 1 : end - 1] = True
-        return MicroBatch(
-            pairs=torch.tensor(indices),
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            before_response=before_response,
-            response_lengths=torch.tensor([len(response) for _, response in rows]),
-        )
+    def micro_batches(self, step: Step) -> Iterator[MicroBatch]:
+        """The tensors of a step's micro-batches, one after the other."""
+        for indices in self.divide(step.pairs):
+            yield microbatch.make(self.pairs, indices, self.layout, self.pad_id)
+
+    def divide(self, indices: Sequence[int]) -> list[list[int]]:
+        """Pairs that go through the model together, the longest first.
+
+        Packed: first fit, longest first. Padded: pairs of like length side by side, so that little is padding.
+        """
+        size = {i: forward_tokens(self.pairs[i], self.layout) for i in indices}
+        by_size = sorted(indices, key=lambda i: (-size[i], i))
+        if self.layout is Layout.PADDED:
+            return self._side_by_side(by_size, size)
+        bins: list[list[int]] = []
+        room: list[int] = []
+        for i in by_size:
+            place = next((k for k, left in enumerate(room) if left >= size[i]), None)
+            if place is None:
+                bins.append([i])
+                room.append(self.token_budget - size[i])
+            else:
+                bins[place].append(i)
+                room[place] -= size[i]
+        return bins
+
+    def _side_by_side(self, by_size: Sequence[int], size: dict[int, int]) -> list[list[int]]:
+        """The first of a micro-batch is its longest, to whose length the others are padded."""
+        bins: list[list[int]] = []
+        for i in by_size:
+            if bins and (len(bins[-1]) + 1) * size[bins[-1][0]] <= self.token_budget:
+                bins[-1].append(i)
+            else:
+                bins.append([i])
+        return bins

@@ -9,9 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lidr.chat import ChatFormat
-from lidr.config import RunConfig
+from lidr.config import Layout, RunConfig
 from lidr.errors import LidrError
-from lidr.training.batching import Batcher, MicroBatch, Step, StepBatch
+from lidr.training.batching import Batcher, Step, StepBatch, plan_steps
+from lidr.training.microbatch import MicroBatch
 from lidr.training.pairs import TokenPairs, read_pairs, tokenise
 
 
@@ -56,6 +57,7 @@ class PairData(pl.LightningDataModule):
         self.config, self.path, self.chat = config, path, chat
         self._build_pairs = build_pairs
         self._tokens: TokenPairs | None = None
+        self._batcher: Batcher | None = None
 
     def prepare_data(self) -> None:
         """The pair stage."""
@@ -86,8 +88,12 @@ class PairData(pl.LightningDataModule):
                 where=str(self.path),
                 instead="type a larger training.max_length",
             )
-        self.batcher = Batcher(self._tokens.pairs, self.chat.pad_id)
-        self.steps = self.batcher.plan(training, self.config.seed)
+        self.steps = plan_steps(
+            len(self._tokens.pairs),
+            global_batch=training.global_batch,
+            epochs=training.epochs,
+            seed=self.config.seed,
+        )
 
     @property
     def tokens(self) -> TokenPairs:
@@ -101,11 +107,24 @@ class PairData(pl.LightningDataModule):
         """Real tokens through the model's body over all epochs."""
         return self.config.training.epochs * sum(pair.tokens for pair in self.tokens.pairs)
 
+    def arrange(self, layout: Layout) -> None:
+        """Says how steps are divided and laid out; comes before any batch."""
+        self._batcher = Batcher(
+            self.tokens.pairs, self.chat.pad_id, layout, self.config.training.token_budget
+        )
+
+    @property
+    def batcher(self) -> Batcher:
+        """There after `arrange`."""
+        if self._batcher is None:
+            raise RuntimeError("arrange() comes first")
+        return self._batcher
+
     def first_epoch(self) -> Iterator[MicroBatch]:
         """The micro-batches of the first epoch, in training order."""
         for step in self.steps:
             if step.epoch == 0:
-                yield from map(self.batcher.micro_batch, step.micro_batches)
+                yield from self.batcher.micro_batches(step)
 
     def train_dataloader(self) -> StepLoader:
         return StepLoader(self.batcher, self.steps)

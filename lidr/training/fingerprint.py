@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lidr.config import RunConfig, to_mapping
-from lidr.config.identity import digest
+from lidr.config import Precision, RunConfig, to_mapping
+from lidr.config.identity import digest, is_runtime
 from lidr.hashing import fingerprint
 from lidr.models import adapter_base, is_adapter
+
+# What decides which tokens go through the model together, and so the last bits of the log-probs.
+_BATCHES = ("global_batch", "token_budget", "layout", "max_length", "too_long")
 
 
 def model_fingerprint(path: str, revision: str | None) -> Any:
@@ -22,7 +25,7 @@ def model_fingerprint(path: str, revision: str | None) -> Any:
     return fingerprint(folder)
 
 
-def reference_key(config: RunConfig, pairs: str, reference: Any, policy: Any) -> str:
+def reference_key(config: RunConfig, pairs: str, reference: Any, policy: Any, precision: Precision) -> str:
     """Everything the reference log-probs depend on; `pairs`, `reference`, `policy` are fingerprints.
 
     The policy counts because its tokenizer makes the batches, and because a fresh adapter belongs to it.
@@ -34,18 +37,18 @@ def reference_key(config: RunConfig, pairs: str, reference: Any, policy: Any) ->
             "reference": reference,
             "policy": policy,
             "accelerator": config.trainer.accelerator.value,
-            "precision": config.trainer.precision.value,
+            "precision": precision.value,
             "seed": config.seed,
             "system_prompt": config.model.system_prompt,
             "lora": values["lora"],
-            "batches": {
-                k: values["training"][k] for k in ("global_batch", "micro_batch", "max_length", "too_long")
-            },
+            "batches": {k: getattr(config.training, k) for k in _BATCHES},
         }
     )
 
 
-def training_key(config: RunConfig, pairs: str, reference: Any, policy: Any, iteration: int) -> str:
+def training_key(
+    config: RunConfig, pairs: str, reference: Any, policy: Any, precision: Precision, iteration: int
+) -> str:
     """Everything the trained model depends on, except where it is computed; a checkpoint keeps it."""
     return digest(
         {
@@ -54,18 +57,22 @@ def training_key(config: RunConfig, pairs: str, reference: Any, policy: Any, ite
             "pairs": pairs,
             "reference": reference,
             "policy": policy,
+            "precision": precision.value,
         }
     )
 
 
 def _training_values(config: RunConfig) -> dict[str, Any]:
     values: Mapping[str, Any] = to_mapping(config)
-    training = {k: v for k, v in values["training"].items() if k != "checkpoint_steps"}
+    training = {
+        k: v
+        for k, v in values["training"].items()
+        if k != "checkpoint_steps" and not is_runtime(f"training.{k}")
+    }
     return {
         "training": training,
         "objective": values["objective"],
         "lora": values["lora"],
         "seed": values["seed"],
-        "precision": values["trainer"]["precision"],
         "system_prompt": values["model"]["system_prompt"],
     }

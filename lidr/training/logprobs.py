@@ -2,44 +2,112 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from lidr.training.batching import MicroBatch
+from lidr.training.head import token_log_probs
+from lidr.training.microbatch import MicroBatch
+
+log = logging.getLogger(__name__)
 
 
-def response_log_probs(model: nn.Module, batch: MicroBatch) -> Float[Tensor, " rows"]:
-    """Sum over the response's tokens of log pi(y_t | x, y_<t) of every row, in nats.
+def response_log_probs(
+    model: nn.Module, batch: MicroBatch, *, keep_logits: bool = True
+) -> Float[Tensor, " responses"]:
+    """Sum over the response's tokens of log pi(y_t | x, y_<t) of every response, in nats.
 
-    Logits are computed at response positions only, and their log-softmax in fp32.
+    The LM head works at response positions only.
+
+    Args:
+        keep_logits: where the head is a plain linear layer, keep its logits until the backward rather than
+            compute them again a few rows at a time.
     """
-    logits = _response_logits(model, batch)
-    targets = batch.input_ids[:, 1:][batch.before_response[:, :-1]]
-    token_log_probs = log_softmax(logits.float(), dim=-1).gather(-1, targets[:, None])[:, 0]
-    rows = torch.arange(len(batch.input_ids), device=targets.device)
-    row = rows.repeat_interleave(batch.response_lengths, output_size=len(targets))
-    return torch.zeros(len(rows), device=targets.device).index_add(0, row, token_log_probs)
+    head = plain_head(model)
+    token_terms = None if head is None else _from_head(model, head, batch, keep_logits)
+    if token_terms is None:
+        token_terms = _from_logits(model, batch)
+    lengths = batch.response_lengths
+    response = torch.arange(len(lengths), device=token_terms.device)
+    response = response.repeat_interleave(lengths, output_size=len(token_terms))
+    return torch.zeros(len(lengths), device=token_terms.device).index_add(0, response, token_terms)
 
 
-def _response_logits(model: nn.Module, batch: MicroBatch) -> Float[Tensor, "tokens vocabulary"]:
-    """Logits at the positions before response tokens, flat.
+# Heads whose output the model changes afterwards, as Cohere, Granite and Gemma 2 do; found out by the first forward.
+_NOT_THE_LAST: WeakSet[nn.Module] = WeakSet()
 
-    The hidden states are narrowed on their way into the head, so that whatever a model does to its logits
-    afterwards (Cohere scales them, Gemma caps them) still happens, in every version of transformers.
-    """
-    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+
+def plain_head(model: nn.Module) -> nn.Linear | None:
+    """The LM head, where it is a plain linear layer (no adapter on it) and its output is the model's logits."""
     find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
     head = find_head()
-    if not isinstance(head, nn.Module):
-        full: Tensor = model(**inputs).logits
-        return full[batch.before_response]
-    hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][batch.before_response],))
-    try:
-        logits: Tensor = model(**inputs).logits
-    finally:
-        hook.remove()
+    return head if type(head) is nn.Linear and head not in _NOT_THE_LAST else None
+
+
+def _forward(model: nn.Module, batch: MicroBatch) -> Tensor:
+    inputs: dict[str, Any] = {"position_ids": batch.position_ids, "use_cache": False}
+    if batch.segments is None:
+        inputs["attention_mask"] = batch.attention_mask
+    else:
+        inputs["packed_segments"] = batch.segments
+    logits: Tensor = model(input_ids=batch.input_ids, **inputs).logits
     return logits
+
+
+def _from_head(
+    model: nn.Module, head: nn.Linear, batch: MicroBatch, keep: bool
+) -> Float[Tensor, " tokens"] | None:
+    """None where the model does something to what its head returned."""
+    returned: list[Tensor] = []
+
+    def log_probs(hidden: Tensor) -> Tensor:
+        chosen = hidden.flatten(0, 1).index_select(0, batch.before_response)
+        terms = token_log_probs(chosen, head.weight, head.bias, batch.targets, keep=keep)
+        returned.append(terms[None, :, None])
+        return returned[-1]
+
+    with _forward_of(head, log_probs):
+        logits = _forward(model, batch)
+    if len(returned) == 1 and logits is returned[0]:
+        return logits[0, :, 0]
+    _NOT_THE_LAST.add(head)
+    log.info("%s changes the output of its LM head: its own logits are kept", type(model).__name__)
+    return None
+
+
+@contextmanager
+def _forward_of(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Another forward for a module, inside the model's own: wrappers that gather its weights still work."""
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _from_logits(model: nn.Module, batch: MicroBatch) -> Float[Tensor, " tokens"]:
+    """From the model's own logits.
+
+    The hidden states are narrowed on their way into the head, so that whatever a model does to its logits
+    afterwards still happens.
+    """
+    find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = find_head()
+    if isinstance(head, nn.Module):
+        select = head.register_forward_pre_hook(
+            lambda _, hidden: (hidden[0].flatten(0, 1).index_select(0, batch.before_response)[None],)
+        )
+        try:
+            logits = _forward(model, batch)[0]
+        finally:
+            select.remove()
+    else:
+        logits = _forward(model, batch).flatten(0, 1).index_select(0, batch.before_response)
+    return log_softmax(logits.float(), dim=-1).gather(-1, batch.targets[:, None])[:, 0]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
-from lidr.config import PairType
-from lidr.training.objective import PreferenceTerms, SftTerms, Terms
+from lidr.config import ObjectiveName, PairType
+from lidr.training.objective import Terms, terms_type
 from lidr.training.pairs import TokenPair
 
 _NAMES = {"correct": "accuracy", "drift": "chosen_drift"}
@@ -42,6 +43,7 @@ class Groups:
 class StepMeans(Metric):
     """Mean of every term over the pairs of an optimizer step, for each group of pairs.
 
+    The preference term is named after its objective: losses of two are no numbers to compare.
     One matrix product in fp64 for all of them; under several processes torchmetrics adds up the states.
     """
 
@@ -49,10 +51,11 @@ class StepMeans(Metric):
     sums: Float[Tensor, "terms groups"]
     counts: Float[Tensor, " groups"]
 
-    def __init__(self, groups: Groups, terms: type[PreferenceTerms] | type[SftTerms]) -> None:
+    def __init__(self, groups: Groups, objective: ObjectiveName) -> None:
         super().__init__()
         self.names = groups.names
-        self.terms = tuple(_NAMES.get(name, name) for name in terms._fields)
+        names = _NAMES | {"preference": objective.value}
+        self.terms = tuple(names.get(f.name, f.name) for f in fields(terms_type(objective)))
         self.register_buffer("members", groups.members.double(), persistent=False)
         shape = (len(self.terms), len(self.names))
         self.add_state("sums", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
@@ -61,7 +64,7 @@ class StepMeans(Metric):
     def update(self, terms: Terms, pairs: Int[Tensor, " pairs"]) -> None:
         """Adds the terms of pairs, given by index."""
         members: Tensor = self.members[:, pairs]  # type: ignore[index]
-        self.sums += torch.stack([term.double() for term in terms]) @ members.T
+        self.sums += torch.stack([term.double() for term in terms.columns().values()]) @ members.T
         self.counts += members.sum(dim=1)
 
     def compute(self) -> Float[Tensor, "terms groups"]:

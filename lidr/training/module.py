@@ -7,8 +7,6 @@ dropout and LoRA's. Policy and reference could not share their numerics otherwis
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,17 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from lidr.config import ObjectiveConfig, Precision, TrainingConfig
+from lidr.config import FirstLoss, ObjectiveConfig, Precision, TrainingConfig
 from lidr.errors import LidrError
 from lidr.training import objective as o
-from lidr.training.batching import MicroBatch, StepBatch
+from lidr.training.batching import StepBatch
 from lidr.training.logprobs import response_log_probs
+from lidr.training.memory import budget_named
 from lidr.training.metrics import Groups, StepMeans
+from lidr.training.microbatch import MicroBatch
 from lidr.training.pairs import TokenPair
 from lidr.training.reference import ReferenceLogProbs
 from lidr.training.schedule import lr_factor
 
-LN_2 = math.log(2)
 GATE_TOLERANCE = {Precision.FP32: 1e-4, Precision.BF16: 1e-3}
 CHECKPOINT_ENTRY = "lidr"
 _NAMED_IN_ERRORS = 16
@@ -42,8 +41,9 @@ class Plan:
         iteration: t of the model M_t that is trained.
         steps: optimizer steps of the iteration.
         key: what the training is made from; a checkpoint of another is not resumed.
-        gate: largest distance of the first step's DPO loss from ln 2, or None where the reference is not the
-            policy as it starts.
+        gate: largest distance of the first step's preference term from what it is where the reference is the
+            policy, or None where the reference is not the policy as it starts.
+        keep_logits: until the backward, rather than compute them again.
         reference_file: where the reference log-probs lie, for errors.
     """
 
@@ -51,11 +51,12 @@ class Plan:
     steps: int
     key: str
     gate: float | None
+    keep_logits: bool = True
     reference_file: str = "reference.safetensors"
 
 
 class PreferenceModule(pl.LightningModule):
-    """Trains the policy with DPO + NLL, or NLL alone.
+    """Trains the policy with a preference objective + NLL, or NLL alone.
 
     Args:
         policy: pi_theta; the parameters that require gradients are trained, and checkpointed.
@@ -81,9 +82,9 @@ class PreferenceModule(pl.LightningModule):
             False  # a checkpoint holds only what trains; on_load_checkpoint compares the names
         )
         self.policy = policy.eval()
-        self.pairs = pairs
+        self.pairs, self.longest = pairs, max(pair.longest for pair in pairs)
         self.objective, self.training_config, self.plan = objective, training, plan
-        self.means = StepMeans(Groups(pairs), o.PreferenceTerms if reference else o.SftTerms)
+        self.means = StepMeans(Groups(pairs), objective.name)
         self.register_buffer("logp_ref_w", reference.logp_w if reference else None, persistent=False)
         self.register_buffer("logp_ref_l", reference.logp_l if reference else None, persistent=False)
 
@@ -101,34 +102,39 @@ class PreferenceModule(pl.LightningModule):
             [g for g in groups if g["params"]],
             lr=self.training_config.lr,
             betas=self.training_config.adam_betas,
+            fused=True,
         )
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         """One optimizer step.
 
         Returns:
-            {"record": the step's line of metrics.jsonl, "seconds": its wall clock}.
+            {"record": the step's line of metrics.jsonl}.
 
         Raises:
-            LidrError: the first step's DPO loss is not ln 2 although the reference is the policy; or a loss
-                or gradient is not finite. The optimizer has not stepped then.
+            LidrError: memory ran out; the first step's preference term is not what it is where the reference is
+                the policy, although it should be; or a loss or gradient is not finite. The optimizer has not
+                stepped then.
         """
-        started = time.perf_counter()
         optimizer = cast("torch.optim.Optimizer", self.optimizers())
         lr = self._set_lr(optimizer, batch.step)
+        beta = o.beta_at(batch.step, self.plan.steps, self.objective)
         optimizer.zero_grad()
-        terms = o.join([self._backward(micro_batch, batch.totals) for micro_batch in batch.micro_batches])
+        with budget_named(self.training_config, self.longest):
+            terms = o.join([self._backward(part, batch.totals, beta) for part in batch.micro_batches])
         pairs = torch.cat([micro_batch.pairs for micro_batch in batch.micro_batches])
         self._check_finite(batch.step, terms.loss, pairs)
-        if batch.step == 0 and self.plan.gate is not None and isinstance(terms, o.PreferenceTerms):
-            check_gate(terms, self.plan.gate, self.plan.reference_file)
+        if batch.step == 0:
+            self._check_gate(terms, beta)
         grad_norm = clip_grad_norm_(self.policy.parameters(), self.training_config.max_grad_norm)
         self._check_finite(batch.step, grad_norm.expand(len(pairs)), pairs, "gradient norm")
         optimizer.step()
         self.means.update(terms, pairs)
         record = {"iteration": self.plan.iteration, "step": batch.step + 1, **self.means.record()}
         record |= {"train/grad_norm": grad_norm.item(), "train/lr": lr, "train/tokens": batch.tokens}
-        return {"record": record, "seconds": round(time.perf_counter() - started, 6)}
+        if self.objective.beta_end is not None:
+            record["train/beta"] = beta
+        return {"record": record}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps only what trains, and says what it was trained from."""
@@ -152,23 +158,33 @@ class PreferenceModule(pl.LightningModule):
             group["lr"] = lr
         return lr
 
-    def _backward(self, batch: MicroBatch, step: o.StepTotals) -> o.Terms:
+    def _backward(self, batch: MicroBatch, step: o.StepTotals, beta: float) -> o.Terms:
         """Adds a micro-batch's share to the gradients."""
-        terms = self.terms(batch, step)
+        terms = self.terms(batch, step, beta)
         self.manual_backward(o.contribution(terms, step))
         return o.detach(terms)
 
-    def terms(self, batch: MicroBatch, step: o.StepTotals) -> o.Terms:
+    def terms(self, batch: MicroBatch, step: o.StepTotals, beta: float) -> o.Terms:
         """The objective's terms of a micro-batch's pairs, with their graph."""
         objective = self.objective
-        log_probs = response_log_probs(self.policy, batch)
+        log_probs = response_log_probs(self.policy, batch, keep_logits=self.plan.keep_logits)
         logp_w = log_probs[: len(batch.pairs)]
         nll = o.chosen_nll(logp_w, batch.chosen_lengths, step, objective.nll_norm)
-        if self.logp_ref_w is None or self.logp_ref_l is None:
+        if not objective.name.is_preference:
             return o.sft_terms(nll, alpha=objective.alpha)
         pi_theta = o.PairLogProbs(logp_w, log_probs[len(batch.pairs) :])
-        pi_ref = o.PairLogProbs(self.logp_ref_w[batch.pairs], self.logp_ref_l[batch.pairs])
-        return o.preference_terms(pi_theta, pi_ref, nll, beta=objective.beta, alpha=objective.alpha)
+        lengths = o.PairLengths(*batch.response_lengths.chunk(2))
+        return o.preference_terms(pi_theta, self._reference(batch.pairs), lengths, nll, objective, beta)
+
+    def _reference(self, pairs: Tensor) -> o.PairLogProbs | None:
+        if self.logp_ref_w is None or self.logp_ref_l is None:
+            return None
+        return o.PairLogProbs(self.logp_ref_w[pairs], self.logp_ref_l[pairs])
+
+    def _check_gate(self, terms: o.Terms, beta: float) -> None:
+        first = self.objective.name.first_loss(beta)
+        if self.plan.gate is not None and first is not None and isinstance(terms, o.PreferenceTerms):
+            check_gate(terms, first, self.plan.gate, self.plan.reference_file)
 
     def _check_finite(self, step: int, values: Tensor, pairs: Tensor, what: str = "loss") -> None:
         finite = values.isfinite()
@@ -184,19 +200,20 @@ class PreferenceModule(pl.LightningModule):
         )
 
 
-def check_gate(terms: o.PreferenceTerms, tolerance: float, reference_file: str) -> None:
+def check_gate(terms: o.PreferenceTerms, first: FirstLoss, tolerance: float, reference_file: str) -> None:
     """Stops a training whose reference is not the policy as it starts.
 
     Raises:
-        LidrError: the DPO loss is not ln 2, or some margin is not 0. A margin of m moves a pair's loss by
-            half of m, hence twice the tolerance.
+        LidrError: the preference term is not `first`, or some margin is not 0. In DPO a margin of m moves a
+            pair's loss by half of m, hence twice the tolerance. Where `first` is above 1 it is a share of it.
     """
-    loss, margin = terms.dpo.mean().item(), terms.margin.abs().max().item()
-    if abs(loss - LN_2) <= tolerance and margin <= 2 * tolerance:
+    loss, margin = terms.preference.mean().item(), terms.margin.abs().max().item()
+    if abs(loss - first.value) <= tolerance * max(1.0, first.value) and margin <= 2 * tolerance:
         return
     raise LidrError(
-        f"the first step's DPO loss is {loss:.6f} and its largest margin {margin:.6f}, where policy and"
-        f" reference are the same model and ln 2 = {LN_2:.6f} and 0 were expected (within {tolerance:g})",
+        f"the first step's preference term is {loss:.6f} and its largest margin {margin:.6f}, where policy and"
+        f" reference are the same model and {first.formula} = {first.value:.6f} and 0 were expected"
+        f" (within {tolerance:g})",
         where=reference_file,
         instead="the reference log-probs come from another model, another chat template or system prompt, or"
         " another precision: delete the file and start again",

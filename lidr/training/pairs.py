@@ -52,6 +52,11 @@ class TokenPairs:
     truncated: int
     dropped: int
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(pair.longest for pair in self.pairs)
+
 
 def pair_type(pair: Pair) -> PairType:
     """nl where the chosen answer is a translation (``en->es``), en where the model answered in it."""

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from lidr.files import whole_file
 from lidr.progress import Advance
-from lidr.training.batching import MicroBatch
 from lidr.training.logprobs import response_log_probs
+from lidr.training.microbatch import MicroBatch
 
 log = logging.getLogger(__name__)
 

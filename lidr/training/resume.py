@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,16 @@ def keep_records(metrics: Path, count: int) -> None:
 class StepLog(pl.Callback):
     """Appends a record per optimizer step to metrics.jsonl, and moves the progress bar.
 
-    Wall clock goes into a file of its own: all else is the same however often a training was resumed.
+    Wall clock goes into a file of its own, from the end of one step to the end of the next: all else is the same
+    however often a training was resumed.
     """
 
     def __init__(self, records: jsonl.Appender, times: jsonl.Appender, advance: Advance) -> None:
         self.records, self.times, self.advance = records, times, advance
+        self._last = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._last = time.perf_counter()
 
     def on_train_batch_end(
         self,
@@ -77,7 +83,12 @@ class StepLog(pl.Callback):
     ) -> None:
         record: Mapping[str, Any] = outputs["record"]
         self.records.append([record])
-        self.times.append([{"step": record["step"], "seconds": outputs["seconds"]}])
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        rate = record["train/tokens"] / seconds
+        self.times.append(
+            [{"step": record["step"], "seconds": round(seconds, 6), "tokens_per_second": round(rate, 1)}]
+        )
         self.advance(1)
 
 

@@ -5,105 +5,27 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from lidr import jsonl, progress
 from lidr.chat import ChatFormat
-from lidr.config import Accelerator, Precision, Reference, RunConfig
-from lidr.errors import LidrError
+from lidr.config import Precision, Reference
 from lidr.hashing import sha256
-from lidr.models import is_adapter, load_model, load_tokenizer
-from lidr.training import fingerprint, lora, reference, resume, saving
+from lidr.models import load_tokenizer
+from lidr.training import blocks, choices, fingerprint, numerics, policy, reference, resume, support
+from lidr.training.choices import Choices, Situation
 from lidr.training.datamodule import PairData
+from lidr.training.job import TrainingJob, TrainingSummary
+from lidr.training.memory import budget_named
 from lidr.training.module import GATE_TOLERANCE, Plan, PreferenceModule
 from lidr.training.quiet import contained
 from lidr.training.reference import ReferenceLogProbs
 
 log = logging.getLogger(__name__)
-TIMES = "timing.jsonl"
-
-# bf16 is mixed, not pure: the weights that train stay fp32 and each operation runs in bf16. A pure bf16
-# weight of 0.02 has neighbours 1.2e-4 away, and at a learning rate of 5e-7 every update would round off to
-# nothing. Under LoRA the frozen base is bf16, the adapter fp32.
-_LIGHTNING_PRECISION: dict[Precision, Any] = {Precision.FP32: "32-true", Precision.BF16: "bf16-mixed"}
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What one iteration trains from and writes to.
-
-    Attributes:
-        iteration: t of the model M_t that comes out; 1 for the first.
-        policy: folder or hub id of M_{t-1}.
-        reference: folder or hub id of pi_ref; the same as `policy` for reference=previous.
-        pairs: pairs.jsonl.
-        build_pairs: the pair stage, called before `pairs` is read; None where it is there.
-        output: the model folder that is written, whole or not at all.
-        folder: metrics.jsonl, timing.jsonl, reference.safetensors, and last.ckpt while running.
-    """
-
-    config: RunConfig
-    iteration: int
-    policy: str
-    reference: str
-    pairs: Path
-    build_pairs: Callable[[], object] | None
-    output: Path
-    folder: Path
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
-    def cached_reference(self) -> Path:
-        return self.folder / "reference.safetensors"
-
-    @property
-    def own_reference(self) -> bool:
-        """Whether the reference is the policy as it starts."""
-        return self.reference == self.policy
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cuda" if self.config.trainer.accelerator is Accelerator.CUDA else "cpu")
-
-
-@dataclass(frozen=True)
-class TrainingSummary:
-    """What came of a training, in plain values.
-
-    tokens: real tokens through the model's body over all epochs, without padding and the reference's pass.
-    truncated, dropped: pairs cut to training.max_length, and pairs left out for it.
-    resumed_from: optimizer steps an earlier, killed attempt had done.
-    seconds, reference_seconds: of this attempt, in whole and for the reference log-probs.
-    """
-
-    pairs: int
-    steps: int
-    tokens: int
-    truncated: int
-    dropped: int
-    first_loss: float
-    final_loss: float
-    resumed_from: int
-    seconds: float
-    reference_seconds: float
-
-    def to_dict(self) -> dict[str, int | float]:
-        return asdict(self)
 
 
 class Keys(NamedTuple):
@@ -116,29 +38,26 @@ class Keys(NamedTuple):
 def train(job: TrainingJob) -> TrainingSummary:
     """Trains one iteration; the same call after a kill goes on from the last checkpoint.
 
-    A resumed training ends in the same model and the same metrics.jsonl, bit for bit (fp32, one thread), as
+    A resumed training ends in the same model and the same metrics.jsonl, bit for bit (fp32, one process), as
     one that was never interrupted.
 
     Raises:
-        LidrError: there are no pairs; policy and reference disagree at the start; a loss is not finite; a
-            checkpoint is of another training; or the configuration asks for what this machine or this version
-            lacks.
+        LidrError: there are no pairs; policy and reference disagree at the start; a loss is not finite; memory
+            ran out; a checkpoint is of another training; or the configuration asks for what this machine or
+            this version lacks.
     """
     started = time.perf_counter()
-    check(job)
-    torch.set_num_threads(job.config.trainer.threads)
+    job.check()
     job.folder.mkdir(parents=True, exist_ok=True)
     with contained():
-        tokenizer = load_tokenizer(job.policy, _revision(job, job.policy))
-        data = PairData(
-            job.config, job.pairs, ChatFormat(tokenizer, job.config.model.system_prompt), job.build_pairs
-        )
+        tokenizer = load_tokenizer(job.policy, job.revision(job.policy))
+        chat = ChatFormat(tokenizer, job.config.model.system_prompt)
+        data = PairData(job.config, job.pairs, chat, job.build_pairs)
         data.prepare_data()
         data.setup("fit")
-        keys = _keys(job)
-        policy, log_probs, reference_seconds = _policy_and_reference(job, data, keys.reference)
-        done = _fit(job, data, policy, log_probs, keys.training)
-    _save(job, policy, tokenizer)
+        attempt = _Attempt(job, data)
+        done = attempt.fit()
+    policy.save_policy(job, attempt.policy, tokenizer)
     job.checkpoint.unlink(missing_ok=True)
     losses = [record["train/loss"] for record in jsonl.read(job.metrics)]
     return TrainingSummary(
@@ -151,132 +70,127 @@ def train(job: TrainingJob) -> TrainingSummary:
         final_loss=losses[-1],
         resumed_from=done,
         seconds=round(time.perf_counter() - started, 3),
-        reference_seconds=round(reference_seconds, 3),
+        reference_seconds=round(attempt.reference_seconds, 3),
     )
 
 
-def check(job: TrainingJob) -> None:
-    """Raises a LidrError for what cannot be trained here."""
-    config = job.config
-    if config.trainer.accelerator is Accelerator.CUDA and not torch.cuda.is_available():
-        raise LidrError("there is no CUDA device", where="trainer.accelerator", instead="type trainer=cpu")
-    if is_adapter(job.policy) and not config.lora.enabled:
-        raise LidrError(
-            "full training cannot go on from a LoRA adapter",
-            where=f"lora, model {job.policy!r}",
-            instead="type lora=r16, or give the merged model",
+class _Attempt:
+    """One attempt at a job: models are loaded one after the other, never two at once."""
+
+    policy: PreTrainedModel
+    choices: Choices
+
+    def __init__(self, job: TrainingJob, data: PairData) -> None:
+        self.job, self.data = job, data
+        self.precision = choices.precision_of(job.config, job.device)
+        self.keys = _keys(job, self.precision)
+        self.reference_seconds = 0.0
+        log_probs = self._cached_reference()
+        if log_probs is None and job.config.objective.name.needs_reference and not job.own_reference:
+            log_probs = self._compute_reference(policy.load_reference(job, job.reference, self.precision))
+            _free()
+        self.policy = policy.load_policy(job, self.precision)
+        if log_probs is None and job.config.objective.name.needs_reference:
+            log_probs = self._compute_reference(self.policy)
+        self.log_probs = log_probs
+        self._settle(self.policy)
+
+    def fit(self) -> int:
+        """Trains the policy in place; returns the steps an earlier attempt had done."""
+        job, config, steps = self.job, self.job.config, len(self.data.steps)
+        done = resume.resumable_step(job.checkpoint, job.metrics, self.keys.training)
+        resume.keep_records(job.metrics, done)
+        gated = job.own_reference or config.reference is Reference.PREVIOUS
+        plan = Plan(
+            iteration=job.iteration,
+            steps=steps,
+            key=self.keys.training,
+            gate=GATE_TOLERANCE[self.precision] if gated else None,
+            keep_logits=self.choices.keep_logits,
+            reference_file=str(job.cached_reference),
+        )
+        blocks.prepare(
+            self.policy, checkpointing=self.choices.checkpointing, compiled=config.training.compile
+        )
+        module = PreferenceModule(
+            self.policy, self.data.tokens.pairs, self.log_probs, config.objective, config.training, plan
+        )
+        with (
+            jsonl.Appender(job.metrics) as records,
+            jsonl.Appender(job.times) as times,
+            progress.bar(f"iteration-{job.iteration}/training", steps, done) as advance,
+        ):
+            callbacks = [
+                resume.StepLog(records, times, advance),
+                resume.LastCheckpoint(job.checkpoint, config.training.checkpoint_steps, steps),
+            ]
+            ckpt_path = job.checkpoint if done else None
+            self._trainer(callbacks).fit(module, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+        return done
+
+    def _cached_reference(self) -> ReferenceLogProbs | None:
+        if not self.job.config.objective.name.needs_reference:
+            return None
+        return reference.load(self.job.cached_reference, self.keys.reference)
+
+    def _compute_reference(self, model: PreTrainedModel) -> ReferenceLogProbs:
+        job, data = self.job, self.data
+        self._settle(model)
+        started = time.perf_counter()
+        # The trainer decides the precision, and that only deterministic kernels are chosen.
+        context = self._trainer([]).precision_plugin.forward_context()
+        pairs = len(data.tokens.pairs)
+        with (
+            progress.bar(f"iteration-{job.iteration}/training reference", pairs) as advance,
+            budget_named(job.config.training, data.tokens.longest),
+        ):
+            log_probs = reference.compute(model, data.first_epoch(), pairs, job.device, context, advance)
+        reference.save(job.cached_reference, log_probs, self.keys.reference)
+        self.reference_seconds = time.perf_counter() - started
+        return log_probs
+
+    def _settle(self, model: PreTrainedModel) -> None:
+        """Makes the choices with the first model that is loaded, and readies each for them."""
+        if not hasattr(self, "choices"):
+            data = self.data
+            situation = Situation(
+                self.job.config,
+                self.job.device,
+                self.precision,
+                data.tokens.pairs,
+                data.steps,
+                data.chat.pad_id,
+            )
+            self.choices = choices.settle(model, situation, self.job.choices)
+            data.arrange(self.choices.layout)
+        support.use_layout(model, self.choices.layout)
+
+    def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
+        return pl.Trainer(
+            accelerator=self.job.config.trainer.accelerator.value,
+            devices=1,
+            plugins=[numerics.plugin(self.precision, self.job.device)],
+            max_epochs=1,
+            deterministic=True,
+            callbacks=callbacks,
+            default_root_dir=self.job.folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
         )
 
 
-def _policy_and_reference(
-    job: TrainingJob, data: PairData, key: str
-) -> tuple[PreTrainedModel, ReferenceLogProbs | None, float]:
-    """The policy as it starts, and the log-probs of its reference; never two models in memory at once."""
-    if not job.config.objective.name.is_preference:
-        return _load_policy(job), None, 0.0
-    log_probs = reference.load(job.cached_reference, key)
-    if log_probs is not None:
-        return _load_policy(job), log_probs, 0.0
-    started = time.perf_counter()
-    if not job.own_reference:
-        log_probs = _reference_log_probs(job, data, _load(job, job.reference))
-        _free()
-    policy = _load_policy(job)
-    if log_probs is None:
-        log_probs = _reference_log_probs(job, data, policy)
-    reference.save(job.cached_reference, log_probs, key)
-    return policy, log_probs, time.perf_counter() - started
-
-
-def _reference_log_probs(job: TrainingJob, data: PairData, model: PreTrainedModel) -> ReferenceLogProbs:
-    pairs = len(data.tokens.pairs)
-    # The trainer decides the precision, and that only deterministic kernels are chosen.
-    numerics = _trainer(job, []).precision_plugin.forward_context()
-    with progress.bar(f"iteration-{job.iteration}/training reference", pairs) as advance:
-        return reference.compute(model, data.first_epoch(), pairs, job.device, numerics, advance)
-
-
-def _fit(
-    job: TrainingJob, data: PairData, policy: PreTrainedModel, log_probs: ReferenceLogProbs | None, key: str
-) -> int:
-    """Trains `policy` in place; returns the steps an earlier attempt had done."""
-    steps, config = len(data.steps), job.config
-    done = resume.resumable_step(job.checkpoint, job.metrics, key)
-    resume.keep_records(job.metrics, done)
-    gated = job.own_reference or config.reference is Reference.PREVIOUS
-    gate = GATE_TOLERANCE[config.trainer.precision] if gated else None
-    plan = Plan(job.iteration, steps, key, gate, str(job.cached_reference))
-    module = PreferenceModule(policy, data.tokens.pairs, log_probs, config.objective, config.training, plan)
-    title = f"iteration-{job.iteration}/training"
-    with (
-        jsonl.Appender(job.metrics) as records,
-        jsonl.Appender(job.folder / TIMES) as times,
-        progress.bar(title, steps, done) as advance,
-    ):
-        callbacks = [
-            resume.StepLog(records, times, advance),
-            resume.LastCheckpoint(job.checkpoint, config.training.checkpoint_steps, steps),
-        ]
-        ckpt_path = job.checkpoint if done else None
-        _trainer(job, callbacks).fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-    return done
-
-
-def _trainer(job: TrainingJob, callbacks: list[pl.Callback]) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator=job.config.trainer.accelerator.value,
-        devices=1,
-        precision=_LIGHTNING_PRECISION[job.config.trainer.precision],
-        max_epochs=1,
-        deterministic=True,
-        callbacks=callbacks,
-        default_root_dir=job.folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _load_policy(job: TrainingJob) -> PreTrainedModel:
-    model, config = _load(job, job.policy), job.config
-    if is_adapter(job.policy):
-        return cast("PreTrainedModel", lora.go_on(model))
-    if config.lora.enabled:
-        revision, seed = _revision(job, job.policy), config.seed + job.iteration
-        return cast("PreTrainedModel", lora.fresh(model, config.lora, job.policy, revision, seed))
-    return model
-
-
-def _load(job: TrainingJob, path: str) -> PreTrainedModel:
-    """A model in the precision of its weights while training: fp32 where they train, else the trainer's."""
-    precision = job.config.trainer.precision if job.config.lora.enabled else Precision.FP32
-    return load_model(path, precision, job.device, _revision(job, path))
-
-
-def _save(job: TrainingJob, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    if job.config.lora.enabled:
-        adapted = cast("PeftModel", policy)
-        lora.save_adapter(adapted, tokenizer, job.output, policy=job.policy, iteration=job.iteration)
-    else:
-        saving.save_full(policy, tokenizer, job.output)
-
-
-def _keys(job: TrainingJob) -> Keys:
+def _keys(job: TrainingJob, precision: Precision) -> Keys:
     """Hashes the files of pairs and models once."""
-    reference = policy = fingerprint.model_fingerprint(job.policy, _revision(job, job.policy))
+    own = policy_print = fingerprint.model_fingerprint(job.policy, job.revision(job.policy))
     if not job.own_reference:
-        reference = fingerprint.model_fingerprint(job.reference, _revision(job, job.reference))
+        own = fingerprint.model_fingerprint(job.reference, job.revision(job.reference))
     pairs = sha256(job.pairs)
     return Keys(
-        reference=fingerprint.reference_key(job.config, pairs, reference, policy),
-        training=fingerprint.training_key(job.config, pairs, reference, policy, job.iteration),
+        reference=fingerprint.reference_key(job.config, pairs, own, policy_print, precision),
+        training=fingerprint.training_key(job.config, pairs, own, policy_print, precision, job.iteration),
     )
-
-
-def _revision(job: TrainingJob, path: str) -> str | None:
-    """The configured revision belongs to M_0 alone."""
-    return job.config.model.revision if path == job.config.model.path else None
 
 
 def _free() -> None:

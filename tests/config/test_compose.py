@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from lidr.compose import compose_run, compose_sweep, config_folder
-from lidr.config import differences, from_mapping, identity, identity_values, read_config, to_mapping, to_yaml
+from lidr.config import (
+    ObjectiveName,
+    differences,
+    from_mapping,
+    identity,
+    identity_values,
+    read_config,
+    to_mapping,
+    to_yaml,
+)
 from lidr.errors import ConfigError
 
 EXPERIMENTS = sorted(p.stem for p in (config_folder("experiments") / "experiment").glob("*.yaml"))
@@ -82,6 +91,10 @@ def test_an_experiment_at_lab_scale_keeps_its_method() -> None:
         ("languages.non_dominant=[es,en]", "'en' is named more than once", "once"),
         ("languages.non_dominant=es", '"es" has the wrong type', "a list"),
         ("objective.beta=-1", "-1.0 is out of range", "greater than 0"),
+        ("objective.beta_end=0", "0.0 is out of range", "greater than 0, or null"),
+        ("objective.label_smoothing=0.5", "0.5 is out of range", "below 0.5"),
+        ("objective.divergence=alpha", "0.0 is out of range", "above 0 and below 1"),
+        ("objective.divergence=jsd", '"jsd" is not a choice', "'js'"),
         ("training.micro_batch=5", "does not divide", "a divisor"),
         ("pairs.types=[]", "is empty", "pairs.types=[nl,en]"),
         ("translator.template=translate", "lacks {source}", "{source}"),
@@ -93,6 +106,29 @@ def test_an_experiment_at_lab_scale_keeps_its_method() -> None:
 def test_a_mistake_is_a_line_with_place_and_remedy(override: str, what: str, instead: str) -> None:
     lines = problems(override)
     assert any(what in line and instead in line.partition("->")[2] for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("objective", "value", "instead"),
+    [
+        ("ipo", "label_smoothing=0.1", "type objective.label_smoothing=0, or objective=dpo or simpo"),
+        ("sft", "label_smoothing=0.1", "type objective.label_smoothing=0, or objective=dpo or simpo"),
+        ("dpo", "target_margin=1", "type objective.target_margin=0, or objective=simpo"),
+        ("simpo", "divergence=js", "type objective.divergence=reverse_kl, or objective=dpo"),
+        ("sft", "beta_end=0.5", "type objective.beta_end=null, or objective=dpo or ipo or simpo"),
+        ("dpo", "divergence_alpha=0.5", "type objective.divergence=alpha, or objective.divergence_alpha=0"),
+    ],
+)
+def test_a_value_the_objective_would_pass_over_is_a_mistake(objective: str, value: str, instead: str) -> None:
+    (line,) = problems(f"objective={objective}", f"objective.{value}")
+    assert "has no effect on objective" in line
+    assert line.endswith(instead)
+
+
+def test_every_objective_is_one_of_the_group() -> None:
+    options = {p.stem for p in (config_folder("conf") / "objective").glob("*.yaml")}
+    assert options == {name.value for name in ObjectiveName}
+    assert all(compose_run([f"objective={name}"]).objective.name == name for name in options)
 
 
 def test_all_mistakes_are_shown_at_once() -> None:

@@ -36,7 +36,7 @@ def gradients(
 ) -> dict[str, torch.Tensor]:
     """Gradients of one optimizer step over the pairs of `split`, one micro-batch after the other."""
     zeros = torch.full((len(tokens.pairs),), -30.0)
-    reference = ReferenceLogProbs(zeros, zeros) if config.objective.name.is_preference else None
+    reference = ReferenceLogProbs(zeros, zeros) if config.objective.name.needs_reference else None
     policy = LlamaForCausalLM.from_pretrained(m_0)
     module = PreferenceModule(
         policy, tokens.pairs, reference, config.objective, config.training, Plan(1, 1, "", None)
@@ -44,7 +44,9 @@ def gradients(
     batch = Batcher(tokens.pairs, chat.pad_id).step(0, Step(0, split))
     with numerics:
         for micro_batch in batch.micro_batches:
-            contribution(module.terms(micro_batch, batch.totals), batch.totals).backward()
+            contribution(
+                module.terms(micro_batch, batch.totals, config.objective.beta), batch.totals
+            ).backward()
     return {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
 
 

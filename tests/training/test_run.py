@@ -92,6 +92,7 @@ def test_the_summary_is_plain(finished) -> None:  # type: ignore[no-untyped-def]
 def test_only_the_log_and_the_reference_stay(finished) -> None:  # type: ignore[no-untyped-def]
     job, _, _ = finished
     assert sorted(p.name for p in job.folder.iterdir()) == [
+        "choices.json",
         "metrics.jsonl",
         "reference.safetensors",
         "timing.jsonl",

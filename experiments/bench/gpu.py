@@ -1,0 +1,242 @@
+"""lidr against tuned TRL on one GPU: the Llama-3-8B shape with random weights, pairs as long as the paper's.
+
+    make bench-train-gpu
+    python -m experiments.bench.gpu --out FOLDER
+    python -m experiments.bench.gpu --out FOLDER --shape tiny --device cpu     # does it run?
+
+LoRA trains all 32 layers. Full training keeps fp32 weights and optimizer states, 16 bytes a parameter, which
+for 8B fits no single GPU: it has --full-layers of the same width. Every configuration is a process; its first
+--warmup optimizer steps (compilation, caches) are not counted. A configuration's line is printed when it is
+done; what there is no time left for is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from experiments.bench import pairs as p
+from experiments.bench.cases import lidr_overrides
+from experiments.bench.contestants import ROOT, RunFailed, execute
+from experiments.bench.gpu_model import SHAPES, TEMPLATE_TOKENS, Shape, flops
+from experiments.bench.spec import Measured, RunSpec, Setting
+from lidr.compose import compose_run
+from lidr.errors import ConfigError
+
+GROUPS = ("model=llama3_8b", "model.system_prompt=null", "languages=en_es_ru_de_fr")
+CONFIGS = ("lora:lidr", "lora:trl", "full:lidr", "full:trl", "lora:lidr-compiled", "full:lidr-compiled")
+TRL_PER_DEVICE = (4, 2, 1)  # the largest that fits is taken
+LEAST_SECONDS = 40.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the configurations; 1 where one failed."""
+    args = arguments().parse_args(argv)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("there is no CUDA device: type --device cpu --shape tiny to try the bench out")
+    args.out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="bench-gpu-", dir=args.work))
+    try:
+        return GpuBench(args, work).run()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="bench-train-gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for results.json and failed outputs")
+    parser.add_argument(
+        "--work", type=Path, default=None, help="folder for weights, about 30 GB; default: /tmp"
+    )
+    parser.add_argument("--configs", default=",".join(CONFIGS), help="with commas, in this order")
+    parser.add_argument("--shape", choices=SHAPES, default="llama3-8b")
+    parser.add_argument("--full-layers", type=int, default=8, help="layers where all parameters train")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--pairs-per-step", type=int, default=16)
+    parser.add_argument("--warmup", type=int, default=3, help="optimizer steps not counted")
+    parser.add_argument("--steps", type=int, default=6, help="optimizer steps counted")
+    parser.add_argument("--max-length", type=int, default=1024)
+    parser.add_argument("--peak", type=float, default=989e12, help="FLOP/s of the device, dense bf16")
+    parser.add_argument("--budget", type=float, default=450, help="seconds in all")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+@dataclass(frozen=True)
+class Work:
+    """The pairs, and the (tokens, response tokens) of each of their rows."""
+
+    path: Path
+    rows: list[tuple[int, int]]
+
+
+class GpuBench:
+    """One pass over the configurations, within the time given."""
+
+    def __init__(self, args: argparse.Namespace, work: Path) -> None:
+        self.args, self.work = args, work
+        self.ends = time.monotonic() + args.budget
+        self.results: dict[str, dict[str, object]] = {}
+        self.failed = False
+
+    def run(self) -> int:
+        """Every configuration in turn; a failed one does not stop the others."""
+        say(f"device: {device_name(self.args.device)}")
+        for config in self._wanted():
+            if self.ends - time.monotonic() < LEAST_SECONDS:
+                say(f"{config:<20} skipped: no time left of --budget {self.args.budget:.0f}")
+                continue
+            try:
+                self._one(config)
+            except (RunFailed, subprocess.SubprocessError) as error:
+                self.failed = True
+                self.results[config] = {"failed": str(error)}
+                say(f"{config:<20} failed: {error}")
+            self._write()
+        return 1 if self.failed else 0
+
+    def _wanted(self) -> Iterator[str]:
+        for config in self.args.configs.split(","):
+            if config not in CONFIGS:
+                raise SystemExit(f"{config!r}: configurations are {', '.join(CONFIGS)}")
+            if config.endswith(":trl") and importlib.util.find_spec("trl") is None:
+                say(f"{config:<20} left out: TRL is not installed here")
+            elif config.endswith("-compiled") and not knows_compile():
+                say(f"{config:<20} left out: this lidr has no training.compile")
+            else:
+                yield config
+
+    def _one(self, config: str) -> None:
+        kind, _, who = config.partition(":")
+        shape = SHAPES[self.args.shape]
+        if kind == "full":
+            shape = replace(shape, layers=min(shape.layers, self.args.full_layers))
+        work = draw(self.args, shape, self.work)
+        setting = self._setting(self._model(shape), lora=kind == "lora")
+        own = [f"training.compile={'true' if who == 'lidr-compiled' else 'false'}"] if knows_compile() else []
+        spec = RunSpec(
+            setting=setting,
+            pairs=str(work.path),
+            folder=str(self.work / config.replace(":", "-")),
+            overrides=lidr_overrides(GROUPS, setting, own),
+        )
+        measured, note = self._execute(config, spec, is_lidr=who != "trl")
+        self._report(config, measured, work, shape, note)
+
+    def _execute(self, config: str, spec: RunSpec, *, is_lidr: bool) -> tuple[Measured, str]:
+        """TRL's batch is halved until it fits."""
+        sizes = (1,) if is_lidr else tuple(n for n in TRL_PER_DEVICE if not self.args.pairs_per_step % n)
+        for size in sizes:
+            try:
+                left = max(self.ends - time.monotonic(), LEAST_SECONDS / 2)
+                note = "" if is_lidr else f"  {size} pairs a forward pass"
+                return execute(replace(spec, per_device=size), is_lidr, timeout=left), note
+            except RunFailed as error:
+                if size == sizes[-1] or "OutOfMemoryError" not in str(error):
+                    raise
+                say(f"{config:<20} {size} pairs a forward pass do not fit into memory")
+            finally:
+                for model in Path(spec.folder).glob("*-model"):
+                    shutil.rmtree(model)
+        raise RunFailed("no batch fits")
+
+    def _report(self, config: str, measured: Measured, work: Work, shape: Shape, note: str) -> None:
+        share = measured.tokens / measured.notes["all_tokens"]
+        done = flops(shape, work.rows, lora=config.startswith("lora")) * share
+        speed, fraction = measured.tokens / measured.seconds, done / measured.seconds / self.args.peak
+        self.results[config] = {
+            **asdict(measured),
+            "tokens_per_second": speed,
+            "fraction_of_peak": fraction,
+            "layers": shape.layers,
+            "device": device_name(self.args.device),
+        }
+        say(
+            f"{config:<20} {speed:9,.0f} tokens/s  {fraction:6.1%} of peak  {measured.peak_bytes / 2**30:6.1f} GiB"
+            f"  {measured.seconds / len(measured.step_seconds):6.2f} s/step"
+            f"  reference {measured.reference_seconds:.1f} s"
+            f"  first loss {measured.notes['first']:.3f}  {measured.notes['all_tokens']} tokens in all"
+            f"  {shape.layers} layers{note}"
+        )
+
+    def _setting(self, model: Path, *, lora: bool) -> Setting:
+        return Setting(
+            model=str(model),
+            precision="bf16",
+            pairs_per_step=self.args.pairs_per_step,
+            max_length=self.args.max_length,
+            device=self.args.device,
+            threads=8 if self.args.device == "cuda" else 2,
+            warmup=self.args.warmup,
+            lora=lora,
+            seed=self.args.seed,
+        )
+
+    def _model(self, shape: Shape) -> Path:
+        """The folder of a shape, made in a process of its own so that its memory comes back."""
+        folder = self.work / f"model-{shape.layers}"
+        if not (folder / "tokenizer.json").is_file():
+            command = [sys.executable, "-m", "experiments.bench.gpu_model", str(folder)]
+            numbers = ",".join(map(str, asdict(shape).values()))
+            started = time.monotonic()
+            subprocess.run([*command, numbers, self.args.device], cwd=ROOT, check=True)
+            say(f"weights of {shape.layers} layers made in {time.monotonic() - started:.0f} s")
+        return folder
+
+    def _write(self) -> None:
+        text = json.dumps(self.results, indent=1) + "\n"
+        (self.args.out / "results.json").write_text(text, encoding="utf-8")
+
+
+def draw(args: argparse.Namespace, shape: Shape, folder: Path) -> Work:
+    """The pairs of all steps, from one seed: the same for every configuration."""
+    rng = np.random.default_rng(args.seed)
+    count = (args.warmup + args.steps) * args.pairs_per_step
+    lengths = p.draw_lengths(count, rng, p.LLAMA3_CHARACTERS_PER_TOKEN)
+    path = p.write(folder / "pairs.jsonl", p.paper_like(p.Numbered(shape.words), lengths, rng))
+    rows = []
+    for pair in lengths:
+        before = pair.prompt + TEMPLATE_TOKENS
+        for response in (pair.chosen, pair.rejected):
+            whole = min(before + response + 1, args.max_length)
+            rows.append((whole, whole - before))
+    return Work(path, rows)
+
+
+def knows_compile() -> bool:
+    """Whether lidr can compile."""
+    try:
+        compose_run([*GROUPS, "training.compile=true"])
+    except ConfigError:
+        return False
+    return True
+
+
+def device_name(device: str) -> str:
+    """For the report."""
+    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
+
+
+def say(line: str) -> None:
+    """To standard output, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

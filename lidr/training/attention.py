@@ -1,0 +1,102 @@
+"""Attention over packed rows, registered with transformers' attention interface.
+
+A model whose attention goes through that interface runs packed rows unchanged: its layers pass the segments
+along as a keyword. On the CPU each segment is a kernel call of its own; on CUDA one variable-length flash kernel
+takes all of them, in 16 bit; anything else falls back to PyTorch's attention segment by segment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from lidr.training.cpu_attention import segment_attention
+from lidr.training.segments import Segment, Segments
+
+PACKED = "lidr_packed"
+_FLASH_DTYPES = (torch.float16, torch.bfloat16)
+_FLASH_WIDTH = 256
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    packed_segments: Segments | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The attention function of the interface.
+
+    Args:
+        query: (1, heads, time, width); key and value with as many heads or a divisor of them.
+        packed_segments: what the forward was called with.
+
+    Returns:
+        (1, time, heads, width), and no weights.
+    """
+    if packed_segments is None:
+        raise RuntimeError("a packed model was called without packed_segments")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    query, key, value = (_autocast(t) for t in (query, key, value))
+    if query.device.type == "cpu":
+        return segment_attention(query, key, value, packed_segments.table, scale)[0], None
+    if query.is_cuda and query.dtype in _FLASH_DTYPES and query.shape[-1] <= _FLASH_WIDTH:
+        return _varlen(query, key, value, packed_segments, scale), None
+    return _by_segment(query, key, value, packed_segments, scale), None
+
+
+def _autocast(tensor: Tensor) -> Tensor:
+    """What autocast does to the arguments of PyTorch's own attention."""
+    device = tensor.device.type
+    return tensor.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else tensor
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
+    """One kernel; it aligns the causal mask to the last key, so that a segment sees all of its prefix."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    table = segments.table
+    keys = table[:, 1] - table[:, 0] + table[:, 3] - table[:, 2]
+    out = varlen_attn(
+        query[0].transpose(0, 1),
+        key[0].index_select(1, segments.key_index).transpose(0, 1),
+        value[0].index_select(1, segments.key_index).transpose(0, 1),
+        segments.query_ends,
+        segments.key_ends,
+        int((table[:, 1] - table[:, 0]).max()),
+        int(keys.max()),
+        scale=scale,
+        window_size=(-1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return cast("Tensor", out)[None]
+
+
+def _by_segment(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
+    parts = []
+    for segment in (Segment(*row) for row in segments.table.tolist()):
+        own = slice(segment.start, segment.end)
+        prefix = slice(segment.prefix, segment.prefix_end)
+        k, v = (torch.cat([t[:, :, prefix], t[:, :, own]], dim=2) for t in (key, value))
+        length = segment.end - segment.start
+        mask = torch.ones(length, segment.keys, dtype=torch.bool, device=query.device)
+        out = scaled_dot_product_attention(
+            query[:, :, own],
+            k,
+            v,
+            attn_mask=mask.tril(segment.keys - length),
+            scale=scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        parts.append(out)
+    return torch.cat(parts, dim=2).transpose(1, 2)
+
+
+AttentionInterface.register(PACKED, packed_attention)

@@ -1,0 +1,223 @@
+"""What training decides by itself: layout, precision, threads, logits, checkpointing; each with its reason.
+
+Decided once per training and kept in choices.json, so that a resumed training computes the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from lidr.config import Checkpointing, Layout, Logits, Precision, RunConfig, TrainerPrecision
+from lidr.errors import LidrError
+from lidr.files import write_text
+from lidr.training import cost, microbatch, support
+from lidr.training.batching import Batcher, Step
+from lidr.training.logprobs import response_log_probs
+from lidr.training.pairs import TokenPair
+from lidr.training.shapes import ModelShape, Settings
+
+log = logging.getLogger(__name__)
+_WORTH = 0.95  # a larger number of threads must take less than this share of the time
+_PROBES = 3
+_LOGITS: dict[Logits, cost.Logits] = {Logits.KEPT: "kept", Logits.CHUNKED: "chunked"}
+_CHECKPOINTING = {Checkpointing.ALWAYS: True, Checkpointing.NEVER: False}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a training is computed; none of it changes the result but for rounding.
+
+    reasons: one sentence for each thing that was chosen rather than configured.
+    """
+
+    asked: str
+    layout: Layout
+    threads: int
+    keep_logits: bool
+    checkpointing: bool
+    reasons: tuple[str, ...]
+
+
+def precision_of(config: RunConfig, device: torch.device) -> Precision:
+    """The configured precision; auto is bf16 where the device has instructions for it."""
+    if config.trainer.precision is not TrainerPrecision.AUTO:
+        return Precision(config.trainer.precision.value)
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        native = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    log.info(
+        "precision %s: this %s %s instructions for bf16",
+        "bf16" if native else "fp32",
+        "GPU" if device.type == "cuda" else "CPU",
+        "has" if native else "has no",
+    )
+    return Precision.BF16 if native else Precision.FP32
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the choices depend on."""
+
+    config: RunConfig
+    device: torch.device
+    precision: Precision
+    pairs: tuple[TokenPair, ...]
+    steps: tuple[Step, ...]
+    pad_id: int
+
+    @property
+    def asked(self) -> str:
+        """What was asked for and where, as text: other choices are made for another."""
+        training, trainer = self.config.training, self.config.trainer
+        keys = ("layout", "token_budget", "logits", "checkpointing")
+        values = [f"{key}={getattr(training, key)}" for key in keys]
+        return " ".join([*values, f"threads={trainer.threads}", f"{self.device.type}", self.precision.value])
+
+
+def settle(model: PreTrainedModel, situation: Situation, path: Path) -> Choices:
+    """The choices of this training: those made before, or made now and kept.
+
+    Sets the number of threads.
+
+    Raises:
+        LidrError: a layout was asked for that the model does not support.
+    """
+    choices = _read(path, situation.asked)
+    if choices is None:
+        choices = _choose(model, situation)
+        write_text(path, json.dumps(asdict(choices), indent=2) + "\n")
+    for reason in choices.reasons:
+        log.info("%s", reason)
+    torch.set_num_threads(choices.threads)
+    return choices
+
+
+def _read(path: Path, asked: str) -> Choices | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if values.get("asked") != asked:
+        return None
+    return Choices(**{**values, "layout": Layout(values["layout"]), "reasons": tuple(values["reasons"])})
+
+
+def _choose(model: PreTrainedModel, situation: Situation) -> Choices:
+    reasons: list[str] = []
+    layout = _layout(model, situation, reasons)
+    batcher = Batcher(situation.pairs, situation.pad_id, layout, situation.config.training.token_budget)
+    threads = _threads(model, situation, layout, reasons)
+    fit = _fit(model, situation, batcher, reasons)
+    return Choices(situation.asked, layout, threads, fit.logits == "kept", fit.checkpointing, tuple(reasons))
+
+
+def _layout(model: PreTrainedModel, situation: Situation, reasons: list[str]) -> Layout:
+    asked = situation.config.training.layout
+    if asked is Layout.PADDED:
+        return asked
+    wanted = Layout.SHARED if asked is Layout.AUTO else asked
+    longest = max(pair.longest for pair in situation.pairs)
+    problem = support.obstacle(model, longest) or support.probe(
+        model, situation.pairs, wanted, situation.device
+    )
+    if problem is None:
+        return wanted
+    if asked is not Layout.AUTO:
+        raise LidrError(
+            problem, where=f"training.layout={asked.value}", instead="type training.layout=padded"
+        )
+    reasons.append(f"layout padded: {problem}")
+    return Layout.PADDED
+
+
+@torch.no_grad()
+def _threads(model: nn.Module, situation: Situation, layout: Layout, reasons: list[str]) -> int:
+    """The fewest threads that are as fast as any, by a forward over the pair of median length."""
+    asked = situation.config.trainer.threads
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if situation.device.type != "cpu" or cores == 1:
+        return cores
+    order = sorted(range(len(situation.pairs)), key=lambda i: situation.pairs[i].tokens)
+    batch = microbatch.make(situation.pairs, [order[len(order) // 2]], layout, situation.pad_id)
+    support.use_layout(model, layout)
+    counts = sorted({cores, *(2**k for k in range(cores.bit_length()) if 2**k <= cores)})
+    with torch.autocast("cpu", torch.bfloat16, enabled=situation.precision is Precision.BF16):
+        seconds = {count: _seconds(model, batch, count) for count in counts}
+    best = 1
+    for count in counts[1:]:
+        if seconds[count] < _WORTH * seconds[best]:
+            best = count
+    measured = ", ".join(f"{count}: {1000 * s:.0f} ms" for count, s in seconds.items())
+    reasons.append(f"threads {best}: a forward took, by threads, {measured}")
+    return best
+
+
+def _seconds(model: nn.Module, batch: microbatch.MicroBatch, threads: int) -> float:
+    torch.set_num_threads(threads)
+    best = float("inf")
+    for _ in range(_PROBES):
+        start = time.perf_counter()
+        response_log_probs(model, batch)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons: list[str]) -> cost.Choice:
+    """Whether logits are kept and blocks checkpointed, for the largest micro-batch of the plan."""
+    training = situation.config.training
+    tokens, completions = _largest(situation, batcher)
+    base = support.base_model(model)
+    choice = cost.choose(
+        ModelShape.of(base.config),
+        _settings(situation),
+        tokens,
+        completions,
+        cost.available_memory(situation.device),
+        resident_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
+        logits=_LOGITS.get(training.logits),
+        checkpointing=_CHECKPOINTING.get(training.checkpointing),
+    )
+    if Logits.AUTO is training.logits or Checkpointing.AUTO is training.checkpointing:
+        reasons.append(choice.reason)
+    if not choice.fits:
+        log.warning("%s: lower training.token_budget=%d", choice.reason, training.token_budget)
+    return choice
+
+
+def _settings(situation: Situation) -> Settings:
+    lora = situation.config.lora
+    return Settings(
+        bf16=situation.precision is Precision.BF16,
+        lora_rank=lora.rank,
+        lora_targets=lora.target_modules,
+    )
+
+
+def _largest(situation: Situation, batcher: Batcher) -> tuple[int, int]:
+    """Tokens, padding included, and predicted tokens of the micro-batch that has most of them."""
+    sizes = []
+    for step in situation.steps:
+        for indices in batcher.divide(step.pairs):
+            pairs = [situation.pairs[i] for i in indices]
+            tokens = [microbatch.forward_tokens(pair, batcher.layout) for pair in pairs]
+            padded = batcher.layout is Layout.PADDED
+            sizes.append(
+                (
+                    len(pairs) * max(tokens) if padded else sum(tokens),
+                    sum(len(pair.chosen) + len(pair.rejected or ()) for pair in pairs),
+                )
+            )
+    return max(sizes)

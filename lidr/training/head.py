@@ -1,0 +1,141 @@
+"""log pi(y_t | x, y_<t) straight from the LM head, without the log-probabilities of the other tokens.
+
+Kept: the logits stay in memory, in the precision they were computed in, until the backward turns them in place
+into their own gradient. Chunked: a few rows of logits exist at a time, and the backward computes them again; where
+the head is frozen even that is not needed, since the gradient of the hidden states is known in the forward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import linear
+
+_SOFTMAX_ELEMENTS = 2**19  # elements of a block of fp32 logits, so that it stays in a CPU's cache
+CHUNK_ELEMENTS = 2**25  # elements of a chunk of logits: 64 MiB in bf16
+
+
+def token_log_probs(
+    hidden: Float[Tensor, "tokens width"],
+    weight: Float[Tensor, "vocabulary width"],
+    bias: Float[Tensor, " vocabulary"] | None,
+    targets: Int[Tensor, " tokens"],
+    *,
+    keep: bool,
+) -> Float[Tensor, " tokens"]:
+    """log softmax(hidden @ weight.T + bias) at the targets, in fp32 nats.
+
+    Under autocast the product is computed in autocast's precision; the softmax always in fp32.
+    """
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    with torch.autocast(device, enabled=False):
+        function = _Kept if keep else _Chunked
+        log_probs: Tensor = function.apply(hidden, weight, bias, targets)  # type: ignore[no-untyped-call]
+    return log_probs
+
+
+class _Kept(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        logits = linear(hidden, weight, bias)
+        log_probs, log_sums = _log_softmax_at(logits, targets)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(hidden, weight, targets, log_sums)
+            ctx.logits = logits
+        return log_probs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, targets, log_sums = ctx.saved_tensors
+        d_logits, ctx.logits = ctx.logits, None
+        _to_gradient(d_logits, targets, log_sums, grads[0])
+        d_hidden, d_weight, d_bias, _ = ctx.needs_input_grad
+        return (
+            d_logits @ weight if d_hidden else None,
+            d_logits.T @ hidden if d_weight else None,
+            d_logits.sum(0) if d_bias else None,
+            None,
+        )
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        wants_hidden, *head_wants, _ = ctx.needs_input_grad
+        frozen = wants_hidden and not any(head_wants)
+        slope = torch.empty_like(hidden) if frozen else None
+        parts = []
+        for rows in _chunks(hidden, weight):
+            logits = linear(hidden[rows], weight, bias)
+            log_probs, log_sums = _log_softmax_at(logits, targets[rows])
+            if slope is not None:
+                _to_gradient(logits, targets[rows], log_sums, torch.ones_like(log_sums))
+                torch.mm(logits, weight, out=slope[rows])
+            parts.append((log_probs, log_sums))
+        log_probs, log_sums = (torch.cat(column) for column in zip(*parts, strict=True))
+        if slope is not None:
+            ctx.save_for_backward(slope)
+        elif any(ctx.needs_input_grad):
+            ctx.save_for_backward(hidden, weight, bias, targets, log_sums)
+        return log_probs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if len(ctx.saved_tensors) == 1:
+            (slope,) = ctx.saved_tensors
+            return slope * grads[0][:, None].to(slope.dtype), None, None, None
+        hidden, weight, bias, targets, log_sums = ctx.saved_tensors
+        wants = ctx.needs_input_grad
+        d_hidden = torch.empty_like(hidden) if wants[0] else None
+        d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants[1] else None
+        d_bias = torch.zeros(bias.shape, dtype=torch.float32, device=weight.device) if wants[2] else None
+        for rows in _chunks(hidden, weight):
+            d_logits = linear(hidden[rows], weight, bias)
+            _to_gradient(d_logits, targets[rows], log_sums[rows], grads[0][rows])
+            if d_hidden is not None:
+                torch.mm(d_logits, weight, out=d_hidden[rows])
+            if d_weight is not None:
+                d_weight += d_logits.T @ hidden[rows]
+            if d_bias is not None:
+                d_bias += d_logits.sum(0)
+        return (
+            d_hidden,
+            None if d_weight is None else d_weight.to(weight.dtype),
+            None if d_bias is None else d_bias.to(bias.dtype),
+            None,
+        )
+
+
+def _chunks(hidden: Tensor, weight: Tensor) -> list[slice]:
+    size = max(1, CHUNK_ELEMENTS // len(weight))
+    return [slice(start, start + size) for start in range(0, len(hidden), size)]
+
+
+def _blocks(logits: Tensor) -> list[slice]:
+    """Rows that the softmax takes at once; on CUDA, where a launch costs more than memory, a whole chunk."""
+    elements = CHUNK_ELEMENTS if logits.is_cuda else _SOFTMAX_ELEMENTS
+    size = max(1, elements // logits.shape[1])
+    return [slice(start, start + size) for start in range(0, len(logits), size)]
+
+
+def _log_softmax_at(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The log-softmax at the targets, and the log-sum-exp of each row, in fp32."""
+    at_target = logits.gather(1, targets[:, None])[:, 0].float()
+    log_sums = torch.cat([torch.logsumexp(logits[rows].float(), dim=1) for rows in _blocks(logits)])
+    return at_target - log_sums, log_sums
+
+
+def _to_gradient(logits: Tensor, targets: Tensor, log_sums: Tensor, grad: Tensor) -> None:
+    """Replaces logits by the gradient: grad * (one_hot(target) - softmax(logits)) of each row."""
+    for rows in _blocks(logits):
+        probs = logits[rows].float().sub_(log_sums[rows, None]).exp_()
+        share = probs.mul_(-grad[rows, None])
+        share.scatter_add_(1, targets[rows, None], grad[rows, None])
+        logits[rows] = share

@@ -1,0 +1,48 @@
+"""What to type when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from lidr.config import Checkpointing, TrainingConfig
+from lidr.errors import LidrError
+
+_HOST_MESSAGES = ("can't allocate memory", "not enough memory", "cannot allocate memory")
+
+
+@contextmanager
+def budget_named(training: TrainingConfig, longest: int) -> Iterator[None]:
+    """Turns an allocation that failed into an error that names the budget to lower.
+
+    Args:
+        longest: tokens of the longest sequence: a budget below it changes nothing.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise LidrError(
+            f"memory ran out with training.token_budget={training.token_budget}"
+            f" (the longest sequence has {longest} tokens)",
+            where="training.token_budget",
+            instead=_advice(training, longest),
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(message in str(error).lower() for message in _HOST_MESSAGES)
+
+
+def _advice(training: TrainingConfig, longest: int) -> str:
+    if training.token_budget > longest:
+        smaller = max(longest, training.token_budget // 2)
+        return f"type training.token_budget={smaller}; the run goes on from its last checkpoint"
+    if training.checkpointing is not Checkpointing.ALWAYS:
+        return "type training.checkpointing=always; the run goes on from its last checkpoint"
+    return "type a smaller training.max_length, lora=r16, or trainer=fsdp on several devices"

@@ -1,0 +1,90 @@
+"""Whether a model can run packed rows, and the switch to them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from lidr.config import Layout
+from lidr.training import attention, microbatch
+from lidr.training.logprobs import response_log_probs
+from lidr.training.pairs import TokenPair
+
+_PROBE_TOKENS = 512
+# Largest distance of a response's log-prob between padded and packed rows, nats per token. Rounding gives about
+# 1e-6 and 1e-2; a response that saw another sequence or a wrong position is off by more.
+_PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+_KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+
+
+def base_model(model: Any) -> PreTrainedModel:
+    """The transformers model inside a peft model, or the model itself."""
+    found: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return found
+
+
+def use_layout(model: nn.Module, layout: Layout) -> None:
+    """Routes the model's attention through `attention.packed_attention`, or for padded rows to PyTorch's."""
+    base_model(model).set_attn_implementation("sdpa" if layout is Layout.PADDED else attention.PACKED)
+
+
+def obstacle(model: nn.Module, longest: int) -> str | None:
+    """What is known to keep a model from packed rows of sequences of up to `longest` tokens, or None."""
+    return next(_obstacles(base_model(model), longest), None)
+
+
+def _obstacles(model: PreTrainedModel, longest: int) -> Iterator[str]:
+    config: Any = model.config.get_text_config()
+    name = type(model).__name__
+    if not (model._supports_attention_backend and model._can_set_attn_implementation()):
+        yield f"{name} does not use transformers' attention interface"
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        yield f"{name} takes no position_ids"
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - _KNOWN_LAYERS:
+        yield f"{name} has layers of {', '.join(sorted(kinds - _KNOWN_LAYERS))}"
+    window = getattr(config, "sliding_window", None)
+    slides = "sliding_attention" in kinds if kinds else getattr(config, "use_sliding_window", True)
+    if slides and window is not None and window < longest:
+        yield f"{name} attends to {window} tokens, and the longest sequence has {longest}"
+    if getattr(config, "attn_logit_softcapping", None) is not None:
+        yield f"{name} caps its attention scores"
+
+
+@torch.no_grad()
+def probe(model: nn.Module, pairs: tuple[TokenPair, ...], layout: Layout, device: torch.device) -> str | None:
+    """Compares log-probs of a few real pairs in packed and in padded rows; None where they agree.
+
+    It finds what no table of models knows: anything that lets one sequence of a row see another, or that counts
+    positions on its own. The model's attention is left packed.
+    """
+    indices = _probed(pairs)
+    use_layout(model, Layout.PADDED)
+    padded = microbatch.make(pairs, indices, Layout.PADDED, 0).to(device)
+    expected = response_log_probs(model, padded)
+    use_layout(model, layout)
+    try:
+        packed = response_log_probs(model, microbatch.make(pairs, indices, layout, 0).to(device))
+    except (RuntimeError, TypeError, ValueError) as error:
+        return f"{type(base_model(model)).__name__} cannot run it ({str(error).splitlines()[0]})"
+    off = ((packed - expected).abs() / padded.response_lengths).max().item()
+    if off <= _PROBE_TOLERANCE[next(model.parameters()).dtype]:
+        return None
+    return f"{type(base_model(model)).__name__} gives other log-probs there ({off:.2g} nats per token)"
+
+
+def _probed(pairs: tuple[TokenPair, ...]) -> list[int]:
+    """The first pairs of up to `_PROBE_TOKENS` tokens together, at least two where there are two."""
+    chosen: list[int] = []
+    tokens = 0
+    for index in sorted(range(len(pairs)), key=lambda i: (pairs[i].tokens, i)):
+        tokens += pairs[index].tokens
+        if len(chosen) >= 2 and tokens > _PROBE_TOKENS:
+            break
+        chosen.append(index)
+    return chosen[:8]
