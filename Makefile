@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu scale
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

@@ -16,7 +16,7 @@ from lidr.work import Job, do
 
 log = logging.getLogger(__name__)
 _PASSING = (".ckpt", ".tmp", ".lock")
-_TIMES = "timing.jsonl"
+_MEASURED = ("timing.jsonl", "choices.json")  # they say how fast and how, not what
 
 
 def done(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest | None:
@@ -55,7 +55,7 @@ def _files(folder: Path) -> list[Path]:
     return [
         p
         for p in folder.rglob("*")
-        if p.is_file() and p.name not in (MANIFEST, _TIMES) and p.suffix not in _PASSING
+        if p.is_file() and p.name not in (MANIFEST, *_MEASURED) and p.suffix not in _PASSING
     ]
 
 
@@ -69,7 +69,8 @@ def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str
         inputs[other.name] = manifest.digest()
     if stage.kind.loads_model:
         inputs[f"M_{stage.model_iteration}"] = _model_digest(stage.model_iteration, config, run)
-    if stage.kind is StageKind.TRAINING and config.reference is Reference.INITIAL:
+    initial = config.reference is Reference.INITIAL and config.objective.name.needs_reference
+    if stage.kind is StageKind.TRAINING and initial:
         inputs["M_0"] = _model_digest(0, config, run)
     return inputs
 

@@ -225,8 +225,8 @@ def describe(config: RunConfig) -> str:
     """A run in words, for name.txt and tables."""
     languages = " ".join(config.languages.trained)
     return (
-        f"{config.name}: {config.model.name}, {languages}, {config.objective.name} beta {config.objective.beta:g} "
-        f"alpha {config.objective.alpha:g}, lr {config.training.lr:g}, {config.prompts.limit} prompts "
+        f"{config.name}: {config.model.name}, {languages}, {config.objective.describe()}, "
+        f"lr {config.training.lr:g}, {config.prompts.limit} prompts "
         f"({config.prompt_schedule}), {config.iterations} iterations, seed {config.seed}"
     )
 

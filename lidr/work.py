@@ -112,7 +112,8 @@ def _training(job: Job) -> Outcome:
     from lidr.config import Reference
     from lidr.training import TrainingJob, train
 
-    initial = job.config.reference is Reference.INITIAL
+    config = job.config
+    initial = config.reference is Reference.INITIAL and config.objective.name.needs_reference
     summary = train(
         TrainingJob(
             config=job.config,

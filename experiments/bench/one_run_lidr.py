@@ -5,7 +5,6 @@ python -m experiments.bench.one_run_lidr spec.json measured.json
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from experiments.bench.spec import (
     counted,
     peak_bytes,
     read_spec,
+    release,
     write_measured,
 )
 from lidr.compose import compose_run
@@ -31,7 +31,7 @@ def run(spec: RunSpec) -> Measured:
     if spec.check:
         _train(spec, spec.check, "check")
         check = _first_step(_records(Path(spec.folder) / "check" / "metrics.jsonl")[0])
-        gc.collect()
+        release()
     with StepClock() as clock:
         summary = _train(spec, spec.pairs, "measured")
     return _measured(spec, summary, clock, check)

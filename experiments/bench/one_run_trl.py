@@ -9,7 +9,6 @@ length. Batches of text come in TRL's conversational format; TRL tokenises them 
 
 from __future__ import annotations
 
-import gc
 import math
 import sys
 import time
@@ -32,6 +31,7 @@ from experiments.bench.spec import (
     counted,
     peak_bytes,
     read_spec,
+    release,
     write_measured,
 )
 
@@ -55,7 +55,7 @@ def run(spec: RunSpec) -> Measured:
     check = None
     if spec.check:
         check = _first_step(_train(spec, spec.check, Begin(), log_every_step=True)[0], spec, spec.check)
-        gc.collect()
+        release()
     begin, warmup = Begin(), spec.setting.warmup
     with StepClock() as clock:
         logs = _train(spec, spec.pairs, begin, log_every_step=warmup > 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ BATCH = 16  # pairs of an optimizer step, the paper's
 BUDGET = 4_096  # tokens of a micro-batch, training.token_budget; the longest pair fills it
 START, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
 GB = 1e9
+_NUMBER = re.compile(r"-|[\d.,]+( s| min)?")
 
 
 @dataclass(frozen=True)
@@ -124,29 +126,27 @@ def _cases() -> list[tuple[str, Settings]]:
 
 
 def _counted() -> str:
-    rows = []
-    for model, shape in MODELS.items():
-        for settings in (Settings(bf16=True), Settings(bf16=True, lora_rank=RANK)):
-            held = state(shape, settings)
-            kept, again = (activations(shape, settings, BUDGET, BUDGET, c).total for c in (False, True))
-            logits = logits_bytes(shape, settings, BUDGET, "kept")
-            work = flops(shape, settings, PAIR, reference=False).total
-            sizes = (held.total - held.copies, held.copies, kept, again, logits)
-            parameters = shape.adapter(RANK, tuple(shape.linears)) if settings.lora else shape.parameters
-            trains = f"{parameters / GB:.2f}" if parameters >= GB else f"{parameters / GB:.3f}"
-            rows.append(
-                [
-                    model,
-                    _training(settings),
-                    trains,
-                    *(f"{s / GB:,.1f}" for s in sizes),
-                    f"{work / 1e12:,.0f}",
-                ]
-            )
     names = ["state", "bf16 copies", "activations", "with checkpointing", "kept logits"]
-    return _table(
-        ["model", "training", "trained (10^9)", *(f"{n} (GB)" for n in names), "TFLOP a pair"], rows, 2
+    header = ["model", "training", "trained (10^9)", *(f"{name} (GB)" for name in names), "TFLOP a pair"]
+    settings = (Settings(bf16=True), Settings(bf16=True, lora_rank=RANK))
+    return _table(header, [_counted_row(model, how) for model in MODELS for how in settings])
+
+
+def _counted_row(model: str, settings: Settings) -> list[str]:
+    shape = MODELS[model]
+    trained = settings.adapter(shape) if settings.lora else shape.parameters
+    held = state(shape, settings)
+    kept, again = (activations(shape, settings, BUDGET, BUDGET, c).total for c in (False, True))
+    sizes = (
+        held.total - held.copies,
+        held.copies,
+        kept,
+        again,
+        logits_bytes(shape, settings, BUDGET, "kept"),
     )
+    work = flops(shape, settings, PAIR, reference=False).total
+    billions = f"{trained / 1e9:.{2 if trained >= 1e9 else 3}f}"
+    return [model, _training(settings), billions, *(f"{s / GB:,.1f}" for s in sizes), f"{work / 1e12:,.0f}"]
 
 
 def _fitted(assumed: Assumed) -> str:
@@ -165,9 +165,7 @@ def _fitted(assumed: Assumed) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown; columns of numbers to the right, an empty cell as a dash."""
     filled = [[cell or "-" for cell in row] for row in rows]
-    numbers = [
-        all(cell == "-" or cell[0].isdigit() for cell in column) for column in zip(*filled, strict=True)
-    ]
+    numbers = [all(map(_NUMBER.fullmatch, column)) for column in zip(*filled, strict=True)]
     rule = ["---:" if number else "---" for number in numbers]
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *filled))
 

@@ -71,6 +71,9 @@ def comparisons(rounds: Rounds, ours: str) -> dict[str, Spread]:
         f"memory {ours} / {TUNED}": memory_ratios(rounds, ours, [TUNED]),
         f"memory {ours} / smaller": memory_ratios(rounds, ours, [DEFAULT, TUNED]),
     }
+    if ours != LIDR:
+        values[f"{ours} / {LIDR}"] = speed_ratios(rounds, ours, LIDR, with_reference=False)
+        values[f"memory {ours} / {LIDR}"] = memory_ratios(rounds, ours, [LIDR])
     return {name: found for name, ratios in values.items() if (found := spread(ratios))}
 
 

@@ -21,18 +21,20 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from experiments.bench import table
 from experiments.bench.agreement import disagreements, expected_nll
 from experiments.bench.cases import CASES, Case, Drawn, lidr_overrides, with_seed
 from experiments.bench.contestants import Contestant, RunFailed, execute, parse
-from experiments.bench.spec import Measured, RunSpec, Setting
+from experiments.bench.spec import FirstStep, Measured, RunSpec, Setting
 
 DEFAULT_CASES = ("smollm2-bf16", "smollm2-fp32", "lab-bf16", "lab-fp32")
 DEFAULT_CONTESTANTS = ("trl-default", "trl-tuned", "lidr")
 SCAN_CASES = ("smollm2-bf16", "smollm2-fp32")
 SCAN_CONTESTANTS = tuple(f"trl-tuned:per_device={n}" for n in (1, 2, 4))
+VERSIONS = ("lidr", "torch", "transformers", "trl", "pytorch-lightning")
 OUTPUTS = Path("outputs") / "bench-train"
 
 
@@ -96,7 +98,7 @@ class Bench:
             seed = self.seed + number
             drawn = case.draw(self.steps or case.steps, seed, setting, folder)
             self.results[case.name].append(self._round(case, with_seed(setting, seed), drawn, folder))
-            self._agree(case, drawn, number)
+            self._agree(case, setting, drawn, number)
             self.write()
 
     def _round(self, case: Case, setting: Setting, drawn: Drawn, folder: Path) -> dict[str, Measured]:
@@ -119,7 +121,7 @@ class Bench:
             tell(f"{label}: {found.seconds / len(found.step_seconds):.2f} s/step, {took:.0f} s in all")
         return {c.name: measured[c.name] for c in self.contestants if c.name in measured}
 
-    def _agree(self, case: Case, drawn: Drawn, number: int) -> None:
+    def _agree(self, case: Case, setting: Setting, drawn: Drawn, number: int) -> None:
         """Compares every TRL run of the last round with its first lidr run."""
         measured = self.results[case.name][-1]
         ours = next((measured[c.name] for c in self.contestants if c.is_lidr and c.name in measured), None)
@@ -130,32 +132,24 @@ class Bench:
             if contestant.is_lidr or theirs is None or theirs.check is None:
                 continue
             batch = min(per_device(case, contestant), len(drawn.check_chosen))
-            nll = expected_nll(ours.check.nll_by_language, drawn.check_chosen, drawn.check_longest, batch)
-            alpha = 1.0
-            found = disagreements(
-                ours.check,
-                theirs.check,
-                nll,
-                alpha,
-                case.precision,
-                one_batch=batch == len(drawn.check_chosen),
-            )
+            check, chosen = ours.check, drawn.check_chosen
+            nll = expected_nll(check.nll_by_language, chosen, drawn.check_longest, batch)
+            total = check.dpo + setting.alpha * nll
+            one_batch = batch == len(chosen)
+            found = disagreements(check, theirs.check, total, case.precision, one_batch=one_batch)
             if theirs.tokens != ours.tokens:
                 found.append(f"measured tokens: TRL {theirs.tokens}, lidr {ours.tokens}")
             label = f"{case.name} round {number + 1} {contestant.name}"
             for text in found:
                 self._problem(f"{label}: losses disagree: {text}")
             if number == 0:
-                self._show(case, contestant, ours, theirs, ours.check.dpo + alpha * nll)
+                self._show(case, contestant, check, theirs.check, total)
 
-    def _show(self, case: Case, c: Contestant, ours: Measured, theirs: Measured, expected: float) -> None:
-        assert ours.check is not None
-        assert theirs.check is not None
-        a, b = theirs.check, ours.check
+    def _show(self, case: Case, c: Contestant, ours: FirstStep, theirs: FirstStep, total: float) -> None:
         self.checks.setdefault(case.name, []).append(
-            f"  first step, {c.name} | lidr: DPO {a.dpo:.5f} | {b.dpo:.5f}  NLL {a.nll:.4f} | {b.nll:.4f}"
-            f"  total {a.total:.4f} | {expected:.4f}  gradient {a.grad_norm:.3f} | {b.grad_norm:.3f}"
-            f"  tokens {a.tokens} | {b.tokens}"
+            f"  first step, {c.name} | lidr: DPO {theirs.dpo:.5f} | {ours.dpo:.5f}"
+            f"  NLL {theirs.nll:.4f} | {ours.nll:.4f}  total {theirs.total:.4f} | {total:.4f}"
+            f"  gradient {theirs.grad_norm:.3f} | {ours.grad_norm:.3f}  tokens {theirs.tokens} | {ours.tokens}"
         )
 
     def _problem(self, text: str) -> None:
@@ -173,6 +167,9 @@ class Bench:
     def write(self) -> None:
         """Everything that was measured."""
         values = {
+            "versions": {name: version(name) for name in VERSIONS},
+            "rounds": self.rounds,
+            "seed": self.seed,
             "problems": self.problems,
             "cases": {
                 name: [{c: asdict(m) for c, m in measured.items()} for measured in rounds]

@@ -92,3 +92,16 @@ class ObjectiveConfig:
     target_margin: float
     divergence: Divergence
     divergence_alpha: float
+
+    def describe(self) -> str:
+        """In words, with what differs from the plain objective."""
+        beta = f"{self.beta:g}" if self.beta_end is None else f"{self.beta:g} to {self.beta_end:g}"
+        words = [self.name.value]
+        words += [f"beta {beta}"] if self.name.is_preference else []
+        words += [f"alpha {self.alpha:g}", f"NLL by {self.nll_norm}"]
+        words += [f"label smoothing {self.label_smoothing:g}"] if self.label_smoothing else []
+        words += [f"target margin {self.target_margin:g}"] if self.target_margin else []
+        if self.divergence is not Divergence.REVERSE_KL:
+            strength = f" {self.divergence_alpha:g}" if self.divergence_alpha else ""
+            words.append(f"divergence {self.divergence}{strength}")
+        return ", ".join(words)

@@ -14,6 +14,8 @@ from lidr.evaluation import Score, collect_scores, outcomes, read_results
 from lidr.evaluation.outcomes import Outcome
 from lidr.evaluation.results import RESULTS
 from lidr.records import Pair
+from lidr.stages import Stage, StageKind
+from lidr.store import RunDirectory
 
 _EXAMPLES = 12
 
@@ -22,7 +24,8 @@ _EXAMPLES = 12
 class Run:
     """One run with all that its report shows.
 
-    label: names it beside others. training, audits, pairs: by iteration; pairs: the first of each language.
+    label: names it beside others. training (its records), trained (its counts), audits, pairs: by iteration;
+    pairs: the first of each language.
     """
 
     root: Path
@@ -31,6 +34,7 @@ class Run:
     scores: tuple[Score, ...]
     meta: Mapping[str, Any]
     training: Mapping[int, Sequence[Mapping[str, Any]]]
+    trained: Mapping[int, Mapping[str, Any]]
     audits: Mapping[int, Mapping[str, Any]]
     pairs: Mapping[int, Sequence[Pair]]
 
@@ -74,6 +78,11 @@ def _read(root: Path, label: str, config: RunConfig) -> Run:
             t: list(jsonl.read(path))
             for t in iterations
             if (path := root / f"iteration-{t}" / "training" / "metrics.jsonl").exists()
+        },
+        trained={
+            t: manifest.counts
+            for t in iterations
+            if (manifest := RunDirectory(root).manifest(Stage(StageKind.TRAINING, t))) is not None
         },
         audits={
             t: json.loads(path.read_text(encoding="utf-8"))

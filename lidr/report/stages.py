@@ -33,8 +33,7 @@ def _settings(run: Run) -> dict[str, str]:
         "unseen": " ".join(config.languages.unseen) or MISSING,
         "prompts": f"{config.prompts.name}, {config.prompts.limit} an iteration, {config.prompt_schedule}",
         "pairs": pairs,
-        "objective": f"{config.objective.name}, beta {config.objective.beta:g}, "
-        f"alpha {config.objective.alpha:g}, NLL by {config.objective.nll_norm}",
+        "objective": config.objective.describe(),
         "training": f"{lora}, lr {config.training.lr:g}, batch {config.training.global_batch}, "
         f"epochs {config.training.epochs}",
         "reference": str(config.reference),
@@ -100,6 +99,9 @@ def training_grid(runs: Sequence[Run]) -> Grid:
     header = (
         "run",
         "iteration",
+        "pairs",
+        "cut",
+        "dropped",
         "steps",
         "loss, first",
         "loss, last",
@@ -108,7 +110,7 @@ def training_grid(runs: Sequence[Run]) -> Grid:
         "chosen drift, last",
     )
     rows = [
-        (run.label, str(t), *_training(run.training.get(t, ())))
+        (run.label, str(t), *_used(run, t), *_training(run.training.get(t, ())))
         for run in runs
         for t in range(1, run.config.iterations + 1)
     ]
@@ -117,10 +119,16 @@ def training_grid(runs: Sequence[Run]) -> Grid:
         title="Training",
         header=header,
         rows=tuple(rows),
-        note=f"First: the first optimizer step. Last: mean of the last {_TAIL}. Margin: beta times the "
-        "log-ratio of chosen minus that of rejected, in nats. Accuracy: share of pairs with margin above 0. "
+        note="Cut: pairs with a response cut to max_length; dropped: pairs left out for it. First: the first "
+        f"optimizer step. Last: mean of the last {_TAIL}. Margin: reward of chosen minus that of rejected; in "
+        "DPO a reward is beta times the log-ratio of policy and reference, in nats. Accuracy: share of pairs with margin above 0. "
         "Chosen drift: log-prob of the chosen answer under the policy minus under the reference, in nats.",
     )
+
+
+def _used(run: Run, iteration: int) -> tuple[str, ...]:
+    counts = run.trained.get(iteration, {})
+    return tuple(str(counts.get(name, MISSING)) for name in ("pairs", "truncated", "dropped"))
 
 
 def _training(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

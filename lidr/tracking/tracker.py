@@ -34,6 +34,7 @@ _PAIR_COLUMNS = (
     "rejected_origin",
 )
 _TAG_LENGTH = 64
+_RATE = "tokens_per_second"
 
 
 class Tracker:
@@ -89,11 +90,13 @@ class Tracker:
             if self._mirror is None or not self._mirror.alive or not self._has_changed(path):
                 return
             before = self._cursor.steps_before(iteration)
+            rates = {r.get("step"): r.get(_RATE) for r in _whole_records(path.with_name("timing.jsonl"))}
             for record in _whole_records(path):
                 step = record.get("step")
                 if isinstance(step, int) and step > self._cursor.last_step(iteration):
                     self._cursor.trained[str(iteration)] = step
-                    self._log(self._mirror, training_values(record, iteration, step, before))
+                    timed = record | {f"train/{_RATE}": rates.get(step)}
+                    self._log(self._mirror, training_values(timed, iteration, step, before))
             self._save()
 
     def log_scores(self, scores: Sequence[ScoreLike]) -> None:

@@ -207,17 +207,18 @@ def _settings(situation: Situation) -> Settings:
 
 
 def _largest(situation: Situation, batcher: Batcher) -> tuple[int, int]:
-    """Tokens, padding included, and predicted tokens of the micro-batch that has most of them."""
-    sizes = []
+    """Most tokens, padding included, and most predicted tokens of a micro-batch."""
+    sizes: list[tuple[int, int]] = []
     for step in situation.steps:
         for indices in batcher.divide(step.pairs):
             pairs = [situation.pairs[i] for i in indices]
-            tokens = [microbatch.forward_tokens(pair, batcher.layout) for pair in pairs]
+            passed = [microbatch.forward_tokens(pair, batcher.layout) for pair in pairs]
             padded = batcher.layout is Layout.PADDED
             sizes.append(
                 (
-                    len(pairs) * max(tokens) if padded else sum(tokens),
+                    len(pairs) * max(passed) if padded else sum(passed),
                     sum(len(pair.chosen) + len(pair.rejected or ()) for pair in pairs),
                 )
             )
-    return max(sizes)
+    tokens, completions = zip(*sizes, strict=True)
+    return max(tokens), max(completions)

@@ -82,13 +82,13 @@ class StepLog(pl.Callback):
         batch_idx: int,
     ) -> None:
         record: Mapping[str, Any] = outputs["record"]
-        self.records.append([record])
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         rate = record["train/tokens"] / seconds
         self.times.append(
             [{"step": record["step"], "seconds": round(seconds, 6), "tokens_per_second": round(rate, 1)}]
         )
+        self.records.append([record])
         self.advance(1)
 
 

@@ -27,7 +27,7 @@ def test_micro_batches_hold_the_longest_pairs_first() -> None:
 
 
 def test_equal_steps_agree() -> None:
-    assert disagreements(STEP, STEP, 2.0, 1.0, "fp32", one_batch=True) == []
+    assert disagreements(STEP, STEP, 2.693, "fp32", one_batch=True) == []
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_equal_steps_agree() -> None:
     ],
 )
 def test_each_number_is_compared(change: dict[str, float], word: str) -> None:
-    found = disagreements(STEP, replace(STEP, **change), 2.0, 1.0, "fp32", one_batch=True)
+    found = disagreements(STEP, replace(STEP, **change), 2.693, "fp32", one_batch=True)
     assert [text.split(":")[0] for text in found] == [word]
 
 
 def test_accumulation_changes_the_gradient_alone() -> None:
-    theirs = replace(STEP, total=0.693 + 2.5, grad_norm=6.0)
-    assert disagreements(STEP, theirs, 2.5, 1.0, "fp32", one_batch=False) == []
+    theirs = replace(STEP, total=0.693 + 2.5, grad_norm=5.6)
+    assert disagreements(STEP, theirs, 3.193, "fp32", one_batch=False) == []
