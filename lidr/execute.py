@@ -51,6 +51,12 @@ def ensure(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest:
     )
 
 
+def join(stage: Stage, config: RunConfig, run: RunDirectory) -> None:
+    """Takes part in a stage whose first process runs `ensure`; the files, the manifest among them, are its work."""
+    if done(stage, config, run) is None:
+        do(Job(stage, config, run, lambda: None))
+
+
 def _files(folder: Path) -> list[Path]:
     return [
         p

@@ -78,7 +78,10 @@ def _execute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: 
     metrics = directory.folder(stage) / "metrics.jsonl"
     is_training = stage.kind is StageKind.TRAINING
     run_stage(
-        stage, directory, lambda: tracker.mirror_training(stage.iteration, metrics) if is_training else None
+        stage,
+        directory,
+        config.trainer,
+        lambda: tracker.mirror_training(stage.iteration, metrics) if is_training else None,
     )
     if done(stage, config, directory) is None:
         raise LidrError(

@@ -3,47 +3,55 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from filelock import FileLock
 
-from lidr.config import read_config
+from lidr.config import TrainerConfig, read_config
 from lidr.errors import LidrError, StageError
+from lidr.execute import ensure, join
 from lidr.files import write_text
+from lidr.launch import (
+    POLL_SECONDS,
+    command,
+    die_with_parent,
+    ended,
+    error_file,
+    error_files,
+    log_file,
+)
 from lidr.logs import logging_to
-from lidr.stages import Stage, parse_stage
+from lidr.stages import Stage, StageKind, parse_stage
 from lidr.store import RunDirectory
 
 log = logging.getLogger(__name__)
-_POLL_SECONDS = 0.5
 _ORPHAN_SECONDS = 30
 
 
-def run_stage(stage: Stage, run: RunDirectory, meanwhile: Callable[[], None]) -> None:
-    """Starts a stage as ``python -m lidr.processes RUN STAGE`` and waits for it.
+def run_stage(stage: Stage, run: RunDirectory, trainer: TrainerConfig, meanwhile: Callable[[], None]) -> None:
+    """Starts a stage as ``python -m lidr.processes RUN STAGE``, once or on each device, and waits for it.
 
     Args:
         stage: what to run.
         run: its run directory, whose config.yaml the process reads.
+        trainer: on how many devices training is.
         meanwhile: called again and again while the stage runs.
 
     Raises:
         StageError: the process failed; says why in the stage's own words, or by which signal it ended.
     """
-    error_file = _error_file(run, stage)
-    error_file.unlink(missing_ok=True)
-    process = subprocess.Popen([sys.executable, "-m", "lidr.processes", str(run.root), stage.name])
+    for path in error_files(run, stage):
+        path.unlink()
+    process = subprocess.Popen(command(run, stage, trainer))
     try:
         while process.poll() is None:
             meanwhile()
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
     except BaseException:
         process.terminate()
         process.wait()
@@ -53,52 +61,41 @@ def run_stage(stage: Stage, run: RunDirectory, meanwhile: Callable[[], None]) ->
 
 
 def _failure(stage: Stage, run: RunDirectory, code: int) -> StageError:
-    path = _error_file(run, stage)
-    if path.exists():
+    for path in error_files(run, stage):
         return StageError(path.read_text(encoding="utf-8").strip())
-    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    hint = "; the system ends a process so that runs out of memory" if code == -signal.SIGKILL else ""
-    return StageError(
-        f"the process of {stage.name} ended {how}{hint}",
-        where=str(run.root / "log.txt"),
-        instead="run the same command again, it goes on from what is finished",
-    )
-
-
-def _error_file(run: RunDirectory, stage: Stage) -> Path:
-    return run.iteration(stage.iteration) / f"{stage.kind}.error.tmp"
-
-
-def _die_with_parent() -> None:
-    """Ends this process soon after its parent, so that nobody works in a run twice."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_POLL_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return ended(f"the process of {stage.name}", code, log_file(run))
 
 
 def main(root: str, name: str) -> int:
-    """The stage's own process."""
-    from lidr.execute import ensure
-
-    _die_with_parent()
+    """The stage's own process, or one of those that train together."""
+    die_with_parent()
     run, stage = RunDirectory(Path(root)), parse_stage(name)
-    with logging_to(run.root / "log.txt"), FileLock(run.root / ".stage.lock", timeout=_ORPHAN_SECONDS):
+    config = read_config(run.root / "config.yaml")
+    rank = _rank() if stage.kind is StageKind.TRAINING and config.trainer.ranks > 1 else 0
+    with logging_to(log_file(run, rank)), _alone(run) if rank == 0 else nullcontext():
         try:
-            ensure(stage, read_config(run.root / "config.yaml"), run)
+            (ensure if rank == 0 else join)(stage, config, run)
         except LidrError as error:
             log.error("%s: %s", stage.name, error)
-            _error_file(run, stage).parent.mkdir(parents=True, exist_ok=True)
-            write_text(_error_file(run, stage), str(error))
+            path = error_file(run, stage, rank)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, str(error))
             return error.exit_code
         except Exception:
             log.exception("%s: failed", stage.name)
             return 1
     return 0
+
+
+def _rank() -> int:
+    """Of this process among those that torchrun or srun started; Lightning knows their variables."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    return int(rank_zero_only.rank)
+
+
+def _alone(run: RunDirectory) -> FileLock:
+    return FileLock(run.root / ".stage.lock", timeout=_ORPHAN_SECONDS)
 
 
 if __name__ == "__main__":

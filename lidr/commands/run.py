@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lidr.config import RunConfig
-from lidr.errors import LidrError
+from lidr.errors import ConfigError, LidrError
 from lidr.preflight import preflight
 from lidr.store import RunDirectory
 
@@ -52,6 +52,7 @@ def _sweep(overrides: list[str]) -> int:
     from lidr.compose import compose_sweep
 
     jobs = compose_sweep(overrides)
+    _refuse_several_devices([config for _, config in jobs])
     for _, config in jobs:
         preflight(config)
     folders = [RunDirectory.of(config) for _, config in jobs]
@@ -65,6 +66,18 @@ def _sweep(overrides: list[str]) -> int:
     ]
     _print_jobs(jobs, folders, words)
     return 1 if "failed" in words else 0
+
+
+def _refuse_several_devices(configs: Sequence[RunConfig]) -> None:
+    """A multirun's jobs may run side by side, on devices that each takes for its own."""
+    for config in configs:
+        if config.trainer.ranks > 1:
+            problem = LidrError(
+                f"{len(configs)} jobs of one command cannot each train on {config.trainer.ranks} devices",
+                where=f"trainer.devices={config.trainer.devices} trainer.nodes={config.trainer.nodes}",
+                instead="type one `lidr run` after the other without -m, or one sbatch for each (docs/distributed.md)",
+            )
+            raise ConfigError([problem])
 
 
 def _state(folder: RunDirectory) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lidr import languages
-from lidr.config.schema import LanguagesConfig, PromptFormat, PromptsConfig, RunConfig
+from lidr.config.schema import LanguagesConfig, Processes, PromptFormat, PromptsConfig, RunConfig
+from lidr.config.trainer_schema import Strategy
 from lidr.config.training_schema import Divergence, ObjectiveConfig, ObjectiveName
 from lidr.errors import LidrError, did_you_mean
 
@@ -24,6 +25,7 @@ def violations(config: RunConfig) -> Iterator[LidrError]:
     yield from _ranges(config)
     yield from _pairs(config)
     yield from _objective(config.objective)
+    yield from _devices(config)
     yield from _templates(config)
     yield from _evaluation(config)
 
@@ -65,6 +67,8 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "translator.sampling.max_new_tokens": config.translator.sampling.max_new_tokens,
         "translator.sampling.repetition_penalty": config.translator.sampling.repetition_penalty,
         "trainer.threads": 1 if config.trainer.threads is None else config.trainer.threads,
+        "trainer.devices": config.trainer.devices,
+        "trainer.nodes": config.trainer.nodes,
     }
     at_least_zero = {
         "seed": config.seed,
@@ -132,6 +136,31 @@ def _divergence_alpha(section: ObjectiveConfig) -> Iterator[LidrError]:
             f"{alpha:g} has no effect on objective.divergence={section.divergence}",
             where="objective.divergence_alpha",
             instead=f"type objective.divergence={Divergence.ALPHA}, or objective.divergence_alpha=0",
+        )
+
+
+def _devices(config: RunConfig) -> Iterator[LidrError]:
+    trainer = config.trainer
+    if trainer.ranks <= 1:
+        return
+    several = f"trainer.devices={trainer.devices} and trainer.nodes={trainer.nodes}"
+    if trainer.strategy is Strategy.NONE:
+        yield LidrError(
+            f"none trains on one device, and there are {several}",
+            where="trainer.strategy",
+            instead="type trainer=ddp or trainer=fsdp, or trainer.devices=1 trainer.nodes=1",
+        )
+    if config.processes is Processes.INLINE:
+        yield LidrError(
+            f"inline is one process, and {several} need one each",
+            where="processes",
+            instead="type processes=separate, or trainer.devices=1 trainer.nodes=1",
+        )
+    if config.training.global_batch < trainer.ranks:
+        yield LidrError(
+            f"{config.training.global_batch} pairs cannot be shared by {several}",
+            where="training.global_batch",
+            instead=f"type training.global_batch={trainer.ranks} or more",
         )
 
 

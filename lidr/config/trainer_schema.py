@@ -59,6 +59,14 @@ class Accelerator(StrEnum):
     CUDA = "cuda"
 
 
+class Strategy(StrEnum):
+    """How devices share a training. ddp: each holds the whole model. fsdp: each holds a share of every block."""
+
+    NONE = "none"
+    DDP = "ddp"
+    FSDP = "fsdp"
+
+
 @dataclass(frozen=True)
 class LoraConfig:
     rank: int
@@ -95,3 +103,11 @@ class TrainerConfig:
     accelerator: Accelerator
     threads: int | None
     precision: TrainerPrecision
+    strategy: Strategy
+    devices: int
+    nodes: int
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together, one a device."""
+        return self.devices * self.nodes

@@ -7,6 +7,7 @@ takes all of them, in 16 bit; anything else falls back to PyTorch's attention se
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from lidr.training.cpu_attention import segment_attention
-from lidr.training.segments import Segment, Segments
+from lidr.training.segments import Segments
 
 PACKED = "lidr_packed"
 _FLASH_DTYPES = (torch.float16, torch.bfloat16)
@@ -46,7 +47,7 @@ def packed_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     query, key, value = (_autocast(t) for t in (query, key, value))
     if query.device.type == "cpu":
-        return segment_attention(query, key, value, packed_segments.table, scale)[0], None
+        return _on_cpu(query, key, value, packed_segments, scale), None
     if query.is_cuda and query.dtype in _FLASH_DTYPES and query.shape[-1] <= _FLASH_WIDTH:
         return _varlen(query, key, value, packed_segments, scale), None
     return _by_segment(query, key, value, packed_segments, scale), None
@@ -58,20 +59,22 @@ def _autocast(tensor: Tensor) -> Tensor:
     return tensor.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else tensor
 
 
+# Matrix products take the time there, and its loops over blocks would be compiled anew for every row.
+_on_cpu: Callable[..., Tensor] = torch.compiler.disable(segment_attention)  # type: ignore[no-untyped-call]
+
+
 def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
     """One kernel; it aligns the causal mask to the last key, so that a segment sees all of its prefix."""
     from torch.nn.attention.varlen import varlen_attn
 
-    table = segments.table
-    keys = table[:, 1] - table[:, 0] + table[:, 3] - table[:, 2]
     out = varlen_attn(
         query[0].transpose(0, 1),
         key[0].index_select(1, segments.key_index).transpose(0, 1),
         value[0].index_select(1, segments.key_index).transpose(0, 1),
         segments.query_ends,
         segments.key_ends,
-        int((table[:, 1] - table[:, 0]).max()),
-        int(keys.max()),
+        segments.longest_query,
+        segments.longest_key,
         scale=scale,
         window_size=(-1, 0),
         enable_gqa=query.shape[1] != key.shape[1],
@@ -81,7 +84,7 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
 
 def _by_segment(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
     parts = []
-    for segment in (Segment(*row) for row in segments.table.tolist()):
+    for segment in segments.list:
         own = slice(segment.start, segment.end)
         prefix = slice(segment.prefix, segment.prefix_end)
         k, v = (torch.cat([t[:, :, prefix], t[:, :, own]], dim=2) for t in (key, value))

@@ -16,14 +16,16 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from lidr.config import Checkpointing, Layout, Logits, Precision, RunConfig, TrainerPrecision
+from lidr.config import Checkpointing, Layout, Logits, Precision, RunConfig, Strategy, TrainerPrecision
 from lidr.errors import LidrError
 from lidr.files import write_text
 from lidr.training import cost, microbatch, support
 from lidr.training.batching import Batcher, Step
 from lidr.training.logprobs import response_log_probs
 from lidr.training.pairs import TokenPair
+from lidr.training.ranks import ALONE, Ranks
 from lidr.training.shapes import ModelShape, Settings
+from lidr.training.sharding import local
 
 log = logging.getLogger(__name__)
 _WORTH = 0.95  # a larger number of threads must take less than this share of the time
@@ -82,21 +84,24 @@ class Situation:
         training, trainer = self.config.training, self.config.trainer
         keys = ("layout", "token_budget", "logits", "checkpointing")
         values = [f"{key}={getattr(training, key)}" for key in keys]
-        return " ".join([*values, f"threads={trainer.threads}", f"{self.device.type}", self.precision.value])
+        values += [f"threads={trainer.threads}", f"{trainer.strategy.value}={trainer.ranks}"]
+        return " ".join([*values, self.device.type, self.precision.value])
 
 
-def settle(model: PreTrainedModel, situation: Situation, path: Path) -> Choices:
+def settle(model: PreTrainedModel, situation: Situation, path: Path, ranks: Ranks = ALONE) -> Choices:
     """The choices of this training: those made before, or made now and kept.
 
+    Several ranks choose together, as a sharded model runs on all of them at once, and take what the first chose.
     Sets the number of threads.
 
     Raises:
         LidrError: a layout was asked for that the model does not support.
     """
-    choices = _read(path, situation.asked)
+    choices = ranks.same(_read(path, situation.asked) if ranks.first else None)
     if choices is None:
-        choices = _choose(model, situation)
-        write_text(path, json.dumps(asdict(choices), indent=2) + "\n")
+        choices = ranks.same(_choose(model, situation))
+        if ranks.first:
+            write_text(path, json.dumps(asdict(choices), indent=2) + "\n")
     for reason in choices.reasons:
         log.info("%s", reason)
     torch.set_num_threads(choices.threads)
@@ -148,6 +153,7 @@ def _threads(model: nn.Module, situation: Situation, layout: Layout, reasons: li
     if asked is not None:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, cores // situation.config.trainer.devices)  # all of the node's processes measure at once
     if situation.device.type != "cpu" or cores == 1:
         return cores
     order = sorted(range(len(situation.pairs)), key=lambda i: situation.pairs[i].tokens)
@@ -186,7 +192,7 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons
         tokens,
         completions,
         cost.available_memory(situation.device),
-        resident_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
+        resident_bytes=sum(local(p).numel() * p.element_size() for p in model.parameters()),
         logits=_LOGITS.get(training.logits),
         checkpointing=_CHECKPOINTING.get(training.checkpointing),
     )
@@ -198,11 +204,13 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons
 
 
 def _settings(situation: Situation) -> Settings:
-    lora = situation.config.lora
+    lora, trainer = situation.config.lora, situation.config.trainer
     return Settings(
         bf16=situation.precision is Precision.BF16,
         lora_rank=lora.rank,
         lora_targets=lora.target_modules,
+        devices=trainer.ranks,
+        sharded=trainer.strategy is Strategy.FSDP,
     )
 
 

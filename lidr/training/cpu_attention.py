@@ -1,170 +1,122 @@
-"""Attention over the segments of a packed row on the CPU: no mask over the row, no copy per segment that stays.
+"""Attention over the segments of a packed row on the CPU: no mask over the row, and no copy of it that stays.
 
-PyTorch's own flash kernel runs on one segment after the other. A segment with a prefix is computed as the causal
-attention over [prefix | segment], of which the prefix's rows are thrown away, or, where the prefix is the longer
-part, with a mask over the segment's rows alone.
+A block of queries at a time against the keys it may see, as two batched matrix products with a softmax between
+them. Scores, softmax and sums are fp32; in bf16 the products with values and gradients are bf16, as in PyTorch's
+flash kernel, which one call per segment would cost more time than this (`docs/training.md`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import threading
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lidr.training.segments import Segment
-
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+from lidr.training.segments import Block, Segments
 
 
-@torch.library.custom_op("lidr::segment_attention", mutates_args=())
-def segment_attention(
-    query: Tensor, key: Tensor, value: Tensor, table: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Causal attention of each segment.
+def segment_attention(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
+    """Causal attention of each segment to itself and its prefix.
 
     Args:
         query: (1, heads, time, width).
         key, value: (1, kv_heads, time, width); kv_heads divides heads.
-        table: (segments, 4), the columns of `Segment`; together they cover every query once.
+        segments: together they cover every query once.
         scale: factor of the scores before the softmax.
 
     Returns:
-        the output, (1, time, heads, width), and the log-sum-exp of each query the kernel saw, (heads, queries),
-        which the backward reads.
+        (1, time, heads, width).
     """
-    _, heads, time, width = query.shape
-    out = query.new_empty(1, time, heads, width)
-    rows = out.transpose(1, 2)
-    sums = []
-    for segment in _segments(table):
-        part = _Part(segment)
-        q, k, v = part.queries(query), part.keys(key, heads), part.keys(value, heads)
-        o, lse = _flash(q, k, v, 0.0, part.causal, attn_mask=part.mask(query), scale=scale)
-        rows[:, :, segment.start : segment.end] = o[:, :, part.dropped :]
-        sums.append(lse[0])
-    return out, torch.cat(sums, dim=-1)
+    with torch.autocast("cpu", enabled=False):
+        out: Tensor = _SegmentAttention.apply(query, key, value, segments, scale)  # type: ignore[no-untyped-call]
+    return out
 
 
-@segment_attention.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, table: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    _, heads, time, width = query.shape
-    queries = torch.library.get_ctx().new_dynamic_size()
-    return query.new_empty(1, time, heads, width), query.new_empty(heads, queries, dtype=torch.float32)
+class _SegmentAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float
+    ) -> Tensor:
+        _, heads, time, width = query.shape
+        out = query.new_empty(1, time, heads, width)
+        rows = out[0].transpose(0, 1)
+        part = _Row(query, key, value, scale)
+        for block in segments.blocks:
+            weights = part.weights(block)
+            product = _buffer("out", (heads, len(block), width), query.dtype)
+            rows[:, block.start : block.end] = torch.bmm(
+                part.low(weights, "weights"), block.keys(part.value), out=product
+            )
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(query, key, value, out)
+            ctx.segments, ctx.scale = segments, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out = ctx.saved_tensors
+        _, heads, time, width = query.shape
+        part, grad = _Row(query, key, value, ctx.scale), grads[0][0].transpose(0, 1)
+        values = part.value.float()
+        along = (grads[0].float() * out).sum(-1)[0].T[:, :, None]
+        d_query = query.new_empty(heads, time, width)
+        d_key, d_value = (torch.zeros(heads, time, width) for _ in range(2))
+        for block in ctx.segments.blocks:
+            weights = part.weights(block)
+            own = _buffer("grad", (heads, len(block), width)).copy_(grad[:, block.start : block.end])
+            own_low, low = part.low(own, "grad"), part.low(weights, "weights")
+            product = _buffer("keys", (heads, weights.shape[2], width), query.dtype)
+            block.add(d_value, torch.bmm(low.transpose(1, 2), own_low, out=product))
+            slope = torch.bmm(own, block.keys(values).transpose(1, 2), out=_buffer("scores", weights.shape))
+            slope.sub_(along[:, block.start : block.end]).mul_(weights)
+            low = part.low(slope, "weights")
+            rows = _buffer("out", own.shape, query.dtype)
+            d_query[:, block.start : block.end] = torch.bmm(low, block.keys(part.key), out=rows)
+            queries = part.low(part.scaled(block), "queries")
+            block.add(d_key, torch.bmm(low.transpose(1, 2), queries, out=product))
+        shape = (key.shape[1], -1, time, width)
+        d_key, d_value = (t.view(shape).sum(1)[None].to(key.dtype) for t in (d_key, d_value))
+        return d_query.mul_(ctx.scale)[None], d_key, d_value, None, None
 
 
-@torch.library.custom_op("lidr::segment_attention_backward", mutates_args=())
-def segment_attention_backward(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    sums: Tensor,
-    table: Tensor,
-    scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of query, key and value; `grad` and `out` are (1, time, heads, width)."""
-    heads = query.shape[1]
-    grads = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-    row_grads, rows = grad.transpose(1, 2), out.transpose(1, 2)
-    seen = 0
-    for segment in _segments(table):
-        part = _Part(segment)
-        q, k, v = part.queries(query), part.keys(key, heads), part.keys(value, heads)
-        seen, lse = seen + q.shape[2], sums[None, :, seen : seen + q.shape[2]]
-        by_part = _flash_backward(
-            part.padded(row_grads), q, k, v, part.padded(rows), lse, 0.0, part.causal,
-            attn_mask=part.mask(query), scale=scale,
-        )  # fmt: skip
-        grads[0][:, :, segment.start : segment.end] += by_part[0][:, :, part.dropped :]
-        for total, share in zip(grads[1:], by_part[1:], strict=True):
-            part.add(total, share)
-    return grads
+class _Row:
+    """A packed row's queries, keys and values, the latter once for each head that reads them."""
+
+    def __init__(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> None:
+        groups = query.shape[1] // key.shape[1]
+        self.query, self.scale = query[0], scale
+        self.key, self.value = (t[0].repeat_interleave(groups, dim=0) for t in (key, value))
+        self._exact_key = self.key.float()
+
+    def scaled(self, block: Block) -> Tensor:
+        """The block's queries times the scale, fp32."""
+        queries = self.query[:, block.start : block.end]
+        return _buffer("queries", queries.shape).copy_(queries).mul_(self.scale)
+
+    def weights(self, block: Block) -> Tensor:
+        """The softmax of the block's scores, (heads, queries, keys), fp32."""
+        keys = block.keys(self._exact_key)
+        shape = (len(keys), len(block), keys.shape[1])
+        scores = torch.bmm(self.scaled(block), keys.transpose(1, 2), out=_buffer("scores", shape))
+        scores[:, :, -block.mask.shape[1] :] += block.mask
+        return torch.softmax(scores, -1, out=_buffer("softmax", shape))
+
+    def low(self, tensor: Tensor, name: str) -> Tensor:
+        """In the precision of the products with values and gradients."""
+        if self.query.dtype == torch.float32:
+            return tensor
+        return _buffer(name, tensor.shape, self.query.dtype).copy_(tensor)
 
 
-@segment_attention_backward.register_fake
-def _(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    sums: Tensor,
-    table: Tensor,
-    scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+_local = threading.local()
 
 
-def _setup_context(ctx: object, inputs: tuple[object, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.scale = inputs  # type: ignore[attr-defined]
-    ctx.save_for_backward(*tensors, *output)  # type: ignore[attr-defined]
-
-
-def _backward(ctx: object, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    query, key, value, table, out, sums = ctx.saved_tensors  # type: ignore[attr-defined]
-    scale: float = ctx.scale  # type: ignore[attr-defined]
-    return *segment_attention_backward(grad, query, key, value, out, sums, table, scale), None, None
-
-
-segment_attention.register_autograd(_backward, setup_context=_setup_context)
-
-
-def _segments(table: Tensor) -> list[Segment]:
-    return [Segment(*row) for row in table.tolist()]
-
-
-class _Part(NamedTuple):
-    """How one segment goes through the kernel."""
-
-    segment: Segment
-
-    @property
-    def prefix(self) -> int:
-        return self.segment.prefix_end - self.segment.prefix
-
-    @property
-    def causal(self) -> bool:
-        """Whether the prefix's queries are computed too, and the kernel's causal mask does."""
-        return self.prefix <= self.segment.end - self.segment.start
-
-    @property
-    def dropped(self) -> int:
-        """Leading queries that are not the segment's own."""
-        return self.prefix if self.causal else 0
-
-    def queries(self, rows: Tensor) -> Tensor:
-        return self._with_prefix(rows) if self.causal else rows[:, :, self.segment.start : self.segment.end]
-
-    def keys(self, rows: Tensor, heads: int) -> Tensor:
-        groups = heads // rows.shape[1]
-        keys = self._with_prefix(rows)
-        return keys if groups == 1 else keys.repeat_interleave(groups, dim=1)
-
-    def _with_prefix(self, rows: Tensor) -> Tensor:
-        own = rows[:, :, self.segment.start : self.segment.end]
-        if not self.prefix:
-            return own
-        return torch.cat([rows[:, :, self.segment.prefix : self.segment.prefix_end], own], dim=2)
-
-    def padded(self, rows: Tensor) -> Tensor:
-        """The segment's rows after zeros for the queries that were thrown away."""
-        own = rows[:, :, self.segment.start : self.segment.end]
-        return torch.nn.functional.pad(own, (0, 0, self.dropped, 0)) if self.dropped else own
-
-    def mask(self, like: Tensor) -> Tensor | None:
-        """What is added to the scores, (queries, keys); None for the kernel's causal mask."""
-        if self.causal:
-            return None
-        length = self.segment.end - self.segment.start
-        return like.new_full((length, self.segment.keys), -torch.inf).triu_(self.prefix + 1)
-
-    def add(self, total: Tensor, share: Tensor) -> None:
-        """Adds gradients of the segment's keys, summed over the heads that read the same key."""
-        _, kv_heads, _, width = total.shape
-        share = share.reshape(1, kv_heads, -1, share.shape[2], width).sum(2)
-        total[:, :, self.segment.start : self.segment.end] += share[:, :, self.prefix :]
-        if self.prefix:
-            total[:, :, self.segment.prefix : self.segment.prefix_end] += share[:, :, : self.prefix]
+def _buffer(name: str, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Memory that is used again and again: fresh memory would cost a page fault for every few KiB."""
+    buffers: dict[tuple[str, torch.dtype], Tensor] = _local.__dict__.setdefault("buffers", {})
+    size = torch.Size(shape).numel()
+    found = buffers.get((name, dtype))
+    if found is None or found.numel() < size:
+        found = buffers[name, dtype] = torch.empty(size, dtype=dtype)
+    return found[:size].view(shape)

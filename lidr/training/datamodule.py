@@ -14,6 +14,7 @@ from lidr.errors import LidrError
 from lidr.training.batching import Batcher, Step, StepBatch, plan_steps
 from lidr.training.microbatch import MicroBatch
 from lidr.training.pairs import TokenPairs, read_pairs, tokenise
+from lidr.training.ranks import ALONE, Ranks
 
 
 class StepLoader:
@@ -107,10 +108,11 @@ class PairData(pl.LightningDataModule):
         """Real tokens through the model's body over all epochs."""
         return self.config.training.epochs * sum(pair.tokens for pair in self.tokens.pairs)
 
-    def arrange(self, layout: Layout) -> None:
-        """Says how steps are divided and laid out; comes before any batch."""
+    def arrange(self, layout: Layout, ranks: Ranks = ALONE) -> None:
+        """Says how steps are laid out and divided, among whom; comes before any batch."""
+        budget = self.config.training.token_budget
         self._batcher = Batcher(
-            self.tokens.pairs, self.chat.pad_id, layout, self.config.training.token_budget
+            self.tokens.pairs, self.chat.pad_id, layout, budget, rank=ranks.rank, ranks=ranks.count
         )
 
     @property
@@ -121,7 +123,7 @@ class PairData(pl.LightningDataModule):
         return self._batcher
 
     def first_epoch(self) -> Iterator[MicroBatch]:
-        """The micro-batches of the first epoch, in training order."""
+        """This rank's micro-batches of the first epoch, in training order."""
         for step in self.steps:
             if step.epoch == 0:
                 yield from self.batcher.micro_batches(step)

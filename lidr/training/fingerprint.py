@@ -42,6 +42,7 @@ def reference_key(config: RunConfig, pairs: str, reference: Any, policy: Any, pr
             "system_prompt": config.model.system_prompt,
             "lora": values["lora"],
             "batches": {k: getattr(config.training, k) for k in _BATCHES},
+            **({"ranks": config.trainer.ranks} if config.trainer.ranks > 1 else {}),
         }
     )
 

@@ -44,7 +44,8 @@ class StepMeans(Metric):
     """Mean of every term over the pairs of an optimizer step, for each group of pairs.
 
     The preference term is named after its objective: losses of two are no numbers to compare.
-    One matrix product in fp64 for all of them; under several processes torchmetrics adds up the states.
+    One matrix product in fp64 for all of them. Several processes have all terms of a step, each of them, so that
+    torchmetrics has nothing to add up.
     """
 
     full_state_update = False
@@ -52,14 +53,14 @@ class StepMeans(Metric):
     counts: Float[Tensor, " groups"]
 
     def __init__(self, groups: Groups, objective: ObjectiveName) -> None:
-        super().__init__()
+        super().__init__(sync_on_compute=False)
         self.names = groups.names
         names = _NAMES | {"preference": objective.value}
         self.terms = tuple(names.get(f.name, f.name) for f in fields(terms_type(objective)))
         self.register_buffer("members", groups.members.double(), persistent=False)
         shape = (len(self.terms), len(self.names))
-        self.add_state("sums", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(shape, dtype=torch.float64))
+        self.add_state("counts", torch.zeros(len(self.names), dtype=torch.float64))
 
     def update(self, terms: Terms, pairs: Int[Tensor, " pairs"]) -> None:
         """Adds the terms of pairs, given by index."""

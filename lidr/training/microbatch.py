@@ -26,7 +26,7 @@ class MicroBatch(NamedTuple):
     """Pairs of one forward pass. Responses are ordered chosen ones first, then rejected ones.
 
     Attributes:
-        pairs: index of each pair.
+        pairs: index of each pair; none in a filler, whose sequences count for nothing.
         input_ids, position_ids: tokens, and their position in their own sequence.
         attention_mask: 1 for a token, 0 for padding; None in a packed row.
         segments: which tokens of a packed row belong together; None for padded rows.
@@ -74,6 +74,11 @@ def make(pairs: Sequence[TokenPair], indices: Sequence[int], layout: Layout, pad
     return _packed(chosen, indices, share=layout is Layout.SHARED)
 
 
+def filler(pairs: Sequence[TokenPair], index: int, layout: Layout, pad_id: int) -> MicroBatch:
+    """Gives a rank without pairs something to do while the others work: all run equally many passes."""
+    return make(pairs, [index], layout, pad_id)._replace(pairs=torch.empty(0, dtype=torch.long))
+
+
 def _padded(pairs: Sequence[TokenPair], indices: Sequence[int], pad_id: int) -> MicroBatch:
     sequences = _sequences(pairs)
     time = max(len(prompt) + len(response) for prompt, response in sequences)
@@ -114,7 +119,7 @@ def _packed(pairs: Sequence[TokenPair], indices: Sequence[int], *, share: bool) 
         input_ids=_ids(row.ids)[None],
         position_ids=torch.cat(row.positions)[None],
         attention_mask=None,
-        segments=Segments.of(row.segments),
+        segments=Segments(row.segments),
         before_response=torch.cat([place for kind in zip(*before, strict=True) for place in kind]),
         **_responses(_sequences(pairs)),
     )

@@ -20,13 +20,16 @@ from lidr.config import FirstLoss, ObjectiveConfig, Precision, TrainingConfig
 from lidr.errors import LidrError
 from lidr.training import objective as o
 from lidr.training.batching import StepBatch
+from lidr.training.distributed import share_terms
 from lidr.training.logprobs import response_log_probs
 from lidr.training.memory import budget_named
 from lidr.training.metrics import Groups, StepMeans
 from lidr.training.microbatch import MicroBatch
 from lidr.training.pairs import TokenPair
+from lidr.training.ranks import ALONE, Ranks
 from lidr.training.reference import ReferenceLogProbs
 from lidr.training.schedule import lr_factor
+from lidr.training.sharding import whole
 
 GATE_TOLERANCE = {Precision.FP32: 1e-4, Precision.BF16: 1e-3}
 CHECKPOINT_ENTRY = "lidr"
@@ -62,6 +65,7 @@ class PreferenceModule(pl.LightningModule):
         policy: pi_theta; the parameters that require gradients are trained, and checkpointed.
         pairs: the pairs batches refer to by index.
         reference: log-probs under pi_ref; None for an objective that needs none.
+        ranks: the processes that share every step.
     """
 
     logp_ref_w: Tensor | None
@@ -75,6 +79,7 @@ class PreferenceModule(pl.LightningModule):
         objective: ObjectiveConfig,
         training: TrainingConfig,
         plan: Plan,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -84,9 +89,13 @@ class PreferenceModule(pl.LightningModule):
         self.policy = policy.eval()
         self.pairs, self.longest = pairs, max(pair.longest for pair in pairs)
         self.objective, self.training_config, self.plan = objective, training, plan
+        self.ranks = ranks
         self.means = StepMeans(Groups(pairs), objective.name)
         self.register_buffer("logp_ref_w", reference.logp_w if reference else None, persistent=False)
         self.register_buffer("logp_ref_l", reference.logp_l if reference else None, persistent=False)
+
+    def configure_model(self) -> None:
+        """Lightning asks for it where a model is sharded; `sharding.shard` has done it."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; weight decay on matrices, not on norms and biases."""
@@ -121,12 +130,11 @@ class PreferenceModule(pl.LightningModule):
         beta = o.beta_at(batch.step, self.plan.steps, self.objective)
         optimizer.zero_grad()
         with budget_named(self.training_config, self.longest):
-            terms = o.join([self._backward(part, batch.totals, beta) for part in batch.micro_batches])
-        pairs = torch.cat([micro_batch.pairs for micro_batch in batch.micro_batches])
+            terms, pairs = self._passes(batch, beta)
         self._check_finite(batch.step, terms.loss, pairs)
         if batch.step == 0:
             self._check_gate(terms, beta)
-        grad_norm = clip_grad_norm_(self.policy.parameters(), self.training_config.max_grad_norm)
+        grad_norm = whole(clip_grad_norm_(self.policy.parameters(), self.training_config.max_grad_norm))
         self._check_finite(batch.step, grad_norm.expand(len(pairs)), pairs, "gradient norm")
         optimizer.step()
         self.means.update(terms, pairs)
@@ -143,7 +151,8 @@ class PreferenceModule(pl.LightningModule):
         checkpoint[CHECKPOINT_ENTRY] = {"key": self.plan.key, "step": self.global_step}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if set(checkpoint["state_dict"]) != self._trained_names():
+        names = set(checkpoint.get("state_dict", self._trained_names()))  # a sharded one is read before
+        if names != self._trained_names():
             raise LidrError(
                 "the checkpoint holds other parameters than the model trains", instead="delete last.ckpt"
             )
@@ -158,22 +167,37 @@ class PreferenceModule(pl.LightningModule):
             group["lr"] = lr
         return lr
 
+    def _passes(self, batch: StepBatch, beta: float) -> tuple[o.Terms, Tensor]:
+        """Gradients of the whole step; its terms, all ranks' together, and their pairs."""
+        *earlier, last = batch.micro_batches
+        with self.ranks.backward_apart():
+            parts = [self._backward(part, batch.totals, beta) for part in earlier]
+        terms = o.join([*parts, self._backward(last, batch.totals, beta)])
+        pairs = torch.cat([micro_batch.pairs for micro_batch in batch.micro_batches])
+        if self.ranks.count == 1:
+            return terms, pairs
+        return share_terms(terms, pairs, batch.pairs, self.ranks), batch.pairs
+
     def _backward(self, batch: MicroBatch, step: o.StepTotals, beta: float) -> o.Terms:
-        """Adds a micro-batch's share to the gradients."""
+        """Adds a micro-batch's share to the gradients.
+
+        Of several ranks DDP and FSDP take the mean of the gradients, and a step's gradient is their sum.
+        """
         terms = self.terms(batch, step, beta)
-        self.manual_backward(o.contribution(terms, step))
+        self.manual_backward(self.ranks.count * o.contribution(terms, step))
         return o.detach(terms)
 
     def terms(self, batch: MicroBatch, step: o.StepTotals, beta: float) -> o.Terms:
         """The objective's terms of a micro-batch's pairs, with their graph."""
         objective = self.objective
         log_probs = response_log_probs(self.policy, batch, keep_logits=self.plan.keep_logits)
-        logp_w = log_probs[: len(batch.pairs)]
+        count = len(batch.pairs)  # 0 in a filler, which has sequences
+        logp_w = log_probs[:count]
         nll = o.chosen_nll(logp_w, batch.chosen_lengths, step, objective.nll_norm)
         if not objective.name.is_preference:
             return o.sft_terms(nll, alpha=objective.alpha)
-        pi_theta = o.PairLogProbs(logp_w, log_probs[len(batch.pairs) :])
-        lengths = o.PairLengths(*batch.response_lengths.chunk(2))
+        pi_theta = o.PairLogProbs(logp_w, log_probs.chunk(2)[1][:count])
+        lengths = o.PairLengths(*(lengths[:count] for lengths in batch.response_lengths.chunk(2)))
         return o.preference_terms(pi_theta, self._reference(batch.pairs), lengths, nll, objective, beta)
 
     def _reference(self, pairs: Tensor) -> o.PairLogProbs | None:

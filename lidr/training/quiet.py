@@ -16,6 +16,8 @@ _WARNINGS = (
     r"GPU available but not used",  # trainer.accelerator says so
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13
     r"`is_gradient_checkpointing` is deprecated",  # between peft 0.21 and transformers 5.23
+    r"`broadcast_buffers` is deprecated",  # torch 2.13; torch 2.11 knows no other name
+    r"FSDP2-wrapped module .* returned a view tensor",  # nobody writes into the log-probs
 )
 
 

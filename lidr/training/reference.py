@@ -25,6 +25,7 @@ from lidr.files import whole_file
 from lidr.progress import Advance
 from lidr.training.logprobs import response_log_probs
 from lidr.training.microbatch import MicroBatch
+from lidr.training.ranks import ALONE, Ranks
 
 log = logging.getLogger(__name__)
 
@@ -44,22 +45,29 @@ def compute(
     device: torch.device,
     numerics: AbstractContextManager[object],
     advance: Advance,
+    ranks: Ranks = ALONE,
 ) -> ReferenceLogProbs:
     """Runs the reference over the micro-batches of one epoch.
 
     Args:
         model: pi_ref, in evaluation mode, on `device`.
-        batches: together they hold every pair exactly once.
+        batches: together, with those of other ranks, they hold every pair exactly once.
         pairs: how many.
         numerics: the precision context the policy trains in.
         advance: told the number of pairs done.
+        ranks: the processes that share the batches; each has all values in the end.
     """
-    logp_w, logp_l = torch.full((pairs,), torch.nan), torch.full((pairs,), torch.nan)
+    table = torch.zeros(3, pairs)  # log-probs of w and l, and how often a pair was met
     with numerics:
         for batch in batches:
+            count = len(batch.pairs)  # 0 in a filler, which has sequences
             chosen, rejected = response_log_probs(model, batch.to(device)).chunk(2)
-            logp_w[batch.pairs], logp_l[batch.pairs] = chosen.cpu(), rejected.cpu()
-            advance(len(batch.pairs))
+            table[0, batch.pairs], table[1, batch.pairs] = chosen[:count].cpu(), rejected[:count].cpu()
+            table[2, batch.pairs] += 1
+            advance(count)
+    logp_w, logp_l, met = ranks.total(table)
+    if not (met == 1).all():
+        raise RuntimeError("the reference's batches do not hold every pair exactly once")
     return ReferenceLogProbs(logp_w, logp_l)
 
 

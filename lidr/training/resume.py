@@ -6,6 +6,7 @@ import logging
 import pickle
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def resumable_step(checkpoint: Path, metrics: Path, key: str) -> int:
         log.warning("%s has %d records, the checkpoint %d steps: training starts anew", metrics, logged, step)
         return 0
     return step
+
+
+def take_up(checkpoint: Path, metrics: Path, key: str) -> int:
+    """Optimizer steps to go on after; the step log is cut back to them."""
+    done = resumable_step(checkpoint, metrics, key)
+    keep_records(metrics, done)
+    return done
 
 
 def keep_records(metrics: Path, count: int) -> None:
@@ -112,5 +120,6 @@ class LastCheckpoint(pl.Callback):
         done = batch.step + 1
         if done % self.every or done == self.steps:
             return
-        with whole_file(self.path) as temporary:
+        # Several ranks gather it together; the first writes.
+        with whole_file(self.path) if trainer.is_global_zero else nullcontext(self.path) as temporary:
             trainer.save_checkpoint(temporary, weights_only=False)

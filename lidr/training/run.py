@@ -5,25 +5,30 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lidr import jsonl, progress
 from lidr.chat import ChatFormat
 from lidr.config import Precision, Reference
 from lidr.hashing import sha256
 from lidr.models import load_tokenizer
-from lidr.training import blocks, choices, fingerprint, numerics, policy, reference, resume, support
+from lidr.training import blocks, choices, fingerprint, fusing, policy, reference, resume, support
 from lidr.training.choices import Choices, Situation
 from lidr.training.datamodule import PairData
+from lidr.training.distributed import build_trainer
 from lidr.training.job import TrainingJob, TrainingSummary
 from lidr.training.memory import budget_named
 from lidr.training.module import GATE_TOLERANCE, Plan, PreferenceModule
 from lidr.training.quiet import contained
+from lidr.training.ranks import Ranks
 from lidr.training.reference import ReferenceLogProbs
+from lidr.training.sharding import is_sharding, shard
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +54,19 @@ def train(job: TrainingJob) -> TrainingSummary:
     started = time.perf_counter()
     job.check()
     job.folder.mkdir(parents=True, exist_ok=True)
-    with contained():
+    with contained(), ExitStack() as patches:
+        precision = choices.precision_of(job.config, job.device)
+        trainer = build_trainer(job.config.trainer, precision, job.device, job.folder)
+        ranks = Ranks(trainer.strategy)
         tokenizer = load_tokenizer(job.policy, job.revision(job.policy))
         chat = ChatFormat(tokenizer, job.config.model.system_prompt)
         data = PairData(job.config, job.pairs, chat, job.build_pairs)
-        data.prepare_data()
+        ranks.decide(data.prepare_data)
         data.setup("fit")
-        attempt = _Attempt(job, data)
+        attempt = _Attempt(job, data, trainer, ranks, precision, patches)
         done = attempt.fit()
-    policy.save_policy(job, attempt.policy, tokenizer)
-    job.checkpoint.unlink(missing_ok=True)
-    losses = [record["train/loss"] for record in jsonl.read(job.metrics)]
+        attempt.save(tokenizer)
+    losses = ranks.decide(lambda: [record["train/loss"] for record in jsonl.read(job.metrics)])
     return TrainingSummary(
         pairs=len(data.tokens.pairs),
         steps=len(data.steps),
@@ -75,31 +82,51 @@ def train(job: TrainingJob) -> TrainingSummary:
 
 
 class _Attempt:
-    """One attempt at a job: models are loaded one after the other, never two at once."""
+    """One attempt at a job: models are loaded one after the other, never two at once.
+
+    Of several ranks each makes an attempt, all together; the first writes the files.
+    """
 
     policy: PreTrainedModel
     choices: Choices
 
-    def __init__(self, job: TrainingJob, data: PairData) -> None:
-        self.job, self.data = job, data
-        self.precision = choices.precision_of(job.config, job.device)
-        self.keys = _keys(job, self.precision)
+    def __init__(
+        self,
+        job: TrainingJob,
+        data: PairData,
+        trainer: pl.Trainer,
+        ranks: Ranks,
+        precision: Precision,
+        patches: ExitStack,
+    ) -> None:
+        self.job, self.data, self.patches = job, data, patches
+        self.trainer, self.ranks, self.precision = trainer, ranks, precision
+        self.keys = ranks.decide(lambda: _keys(job, precision))
         self.reference_seconds = 0.0
-        log_probs = self._cached_reference()
+        log_probs = ranks.decide(self._cached_reference)
+        device = torch.device("cpu") if is_sharding(trainer) else job.device
         if log_probs is None and job.config.objective.name.needs_reference and not job.own_reference:
-            log_probs = self._compute_reference(policy.load_reference(job, job.reference, self.precision))
+            frozen = policy.load_reference(job, job.reference, precision, device)
+            log_probs = self._compute_reference(shard(self._fused(frozen), trainer))
+            del frozen
             _free()
-        self.policy = policy.load_policy(job, self.precision)
+        self.policy = shard(self._fused(policy.load_policy(job, precision, device)), trainer)
         if log_probs is None and job.config.objective.name.needs_reference:
             log_probs = self._compute_reference(self.policy)
         self.log_probs = log_probs
         self._settle(self.policy)
 
+    def _fused(self, model: PreTrainedModel) -> PreTrainedModel:
+        """With cheaper norms, activations and rotary embeddings, where blocks are not compiled."""
+        if not self.job.config.training.compile:
+            fusing.fuse(model)
+            self.patches.enter_context(fusing.fused_rotary(model))
+        return model
+
     def fit(self) -> int:
         """Trains the policy in place; returns the steps an earlier attempt had done."""
         job, config, steps = self.job, self.job.config, len(self.data.steps)
-        done = resume.resumable_step(job.checkpoint, job.metrics, self.keys.training)
-        resume.keep_records(job.metrics, done)
+        done = self.ranks.decide(lambda: resume.take_up(job.checkpoint, job.metrics, self.keys.training))
         gated = job.own_reference or config.reference is Reference.PREVIOUS
         plan = Plan(
             iteration=job.iteration,
@@ -113,20 +140,42 @@ class _Attempt:
             self.policy, checkpointing=self.choices.checkpointing, compiled=config.training.compile
         )
         module = PreferenceModule(
-            self.policy, self.data.tokens.pairs, self.log_probs, config.objective, config.training, plan
+            self.policy,
+            self.data.tokens.pairs,
+            self.log_probs,
+            config.objective,
+            config.training,
+            plan,
+            self.ranks,
         )
-        with (
-            jsonl.Appender(job.metrics) as records,
-            jsonl.Appender(job.times) as times,
-            progress.bar(f"iteration-{job.iteration}/training", steps, done) as advance,
-        ):
-            callbacks = [
-                resume.StepLog(records, times, advance),
-                resume.LastCheckpoint(job.checkpoint, config.training.checkpoint_steps, steps),
-            ]
+        with self._step_log(steps, done) as callbacks:
+            callbacks.append(resume.LastCheckpoint(job.checkpoint, config.training.checkpoint_steps, steps))
+            self.trainer.callbacks += callbacks  # type: ignore[attr-defined]
             ckpt_path = job.checkpoint if done else None
-            self._trainer(callbacks).fit(module, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+            self.trainer.fit(module, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
         return done
+
+    def save(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Writes the model folder; the checkpoint has served then."""
+        model = self.policy
+        if is_sharding(self.trainer):
+            model = policy.unsharded(self.job, model, self.precision, self.ranks)
+        if self.ranks.first:
+            policy.save_policy(self.job, model, tokenizer)
+            self.job.checkpoint.unlink(missing_ok=True)
+
+    @contextmanager
+    def _step_log(self, steps: int, done: int) -> Iterator[list[pl.Callback]]:
+        """The first rank's record of the steps; on others nothing."""
+        if not self.ranks.first:
+            yield []
+            return
+        with (
+            jsonl.Appender(self.job.metrics) as records,
+            jsonl.Appender(self.job.times) as times,
+            progress.bar(f"iteration-{self.job.iteration}/training", steps, done) as advance,
+        ):
+            yield [resume.StepLog(records, times, advance)]
 
     def _cached_reference(self) -> ReferenceLogProbs | None:
         if not self.job.config.objective.name.needs_reference:
@@ -138,14 +187,17 @@ class _Attempt:
         self._settle(model)
         started = time.perf_counter()
         # The trainer decides the precision, and that only deterministic kernels are chosen.
-        context = self._trainer([]).precision_plugin.forward_context()
+        context = self.trainer.precision_plugin.forward_context()
         pairs = len(data.tokens.pairs)
+        own = len(data.tokens.pairs) // self.ranks.count
         with (
-            progress.bar(f"iteration-{job.iteration}/training reference", pairs) as advance,
+            progress.bar(f"iteration-{job.iteration}/training reference", own) as advance,
             budget_named(job.config.training, data.tokens.longest),
         ):
-            log_probs = reference.compute(model, data.first_epoch(), pairs, job.device, context, advance)
-        reference.save(job.cached_reference, log_probs, self.keys.reference)
+            batches = data.first_epoch()
+            log_probs = reference.compute(model, batches, pairs, job.device, context, advance, self.ranks)
+        if self.ranks.first:
+            reference.save(job.cached_reference, log_probs, self.keys.reference)
         self.reference_seconds = time.perf_counter() - started
         return log_probs
 
@@ -161,24 +213,9 @@ class _Attempt:
                 data.steps,
                 data.chat.pad_id,
             )
-            self.choices = choices.settle(model, situation, self.job.choices)
-            data.arrange(self.choices.layout)
+            self.choices = choices.settle(model, situation, self.job.choices, self.ranks)
+            data.arrange(self.choices.layout, self.ranks)
         support.use_layout(model, self.choices.layout)
-
-    def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
-        return pl.Trainer(
-            accelerator=self.job.config.trainer.accelerator.value,
-            devices=1,
-            plugins=[numerics.plugin(self.precision, self.job.device)],
-            max_epochs=1,
-            deterministic=True,
-            callbacks=callbacks,
-            default_root_dir=self.job.folder,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
 
 
 def _keys(job: TrainingJob, precision: Precision) -> Keys:

@@ -9,10 +9,12 @@ pair with a shared prompt is [prompt | chosen | rejected]: one segment [prompt |
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -30,36 +32,111 @@ class Segment(NamedTuple):
         return self.end - self.start + self.prefix_end - self.prefix
 
 
-class Segments(NamedTuple):
-    """The segments of a packed row, as tables for the attention kernels.
+_BLOCK = 128  # queries
+
+
+class Block(NamedTuple):
+    """Consecutive queries that are computed together.
 
     Attributes:
-        table: the columns of `Segment`; in the host's memory whatever the device, since kernels are launched by it.
+        start, end: the queries.
+        ranges: the keys that some of them see.
+        mask: what is added to the scores of the last keys; the other keys are seen by all.
+    """
+
+    start: int
+    end: int
+    ranges: tuple[tuple[int, int], ...]
+    mask: Float[Tensor, "queries last_keys"]
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def keys(self, rows: Float[Tensor, "heads time width"]) -> Float[Tensor, "heads keys width"]:
+        """The rows of its keys."""
+        parts = [rows[:, start:end] for start, end in self.ranges]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def add(self, total: Float[Tensor, "heads time width"], share: Float[Tensor, "heads keys width"]) -> None:
+        """Adds what belongs to its keys."""
+        done = 0
+        for start, end in self.ranges:
+            total[:, start:end] += share[:, done : done + end - start]
+            done += end - start
+
+
+class Segments:
+    """The segments of a packed row, as the attention kernels want them.
+
+    Attributes:
+        list: in the row's order; together they cover it once.
+        longest_query, longest_key: most queries and most keys of a segment.
         query_ends, key_ends: cumulative queries and keys of the segments, from 0 on.
         key_index: the row's position of each key, prefixes repeated for every segment that has them.
     """
 
-    table: Int[Tensor, "segments 4"]
     query_ends: Int[Tensor, " segments+1"]
     key_ends: Int[Tensor, " segments+1"]
     key_index: Int[Tensor, " keys"]
 
-    @staticmethod
-    def of(segments: Sequence[Segment]) -> Segments:
-        queries = torch.tensor([0, *(s.end - s.start for s in segments)], dtype=torch.int32)
-        keys = torch.tensor([0, *(s.keys for s in segments)], dtype=torch.int32)
-        index = [
-            torch.arange(*part) for s in segments for part in ((s.prefix, s.prefix_end), (s.start, s.end))
-        ]
-        return Segments(
-            table=torch.tensor([tuple(s) for s in segments]),
-            query_ends=queries.cumsum(0, dtype=torch.int32),
-            key_ends=keys.cumsum(0, dtype=torch.int32),
-            key_index=torch.cat(index),
-        )
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.list = tuple(segments)
+        queries, keys = [s.end - s.start for s in segments], [s.keys for s in segments]
+        self.longest_query, self.longest_key = max(queries), max(keys)
+        parts = [part for s in segments for part in ((s.prefix, s.prefix_end), (s.start, s.end))]
+        self.query_ends, self.key_ends = _ends(queries), _ends(keys)
+        self.key_index = torch.cat([torch.arange(*part) for part in parts])
 
     def to(self, device: torch.device) -> Segments:
-        if device.type == "cpu":
-            return self
-        ends, keys, index = (t.to(device, non_blocking=True) for t in self[1:])
-        return Segments(self.table, ends, keys, index)
+        """With the tables on a device; what launches kernels stays in the host's memory."""
+        moved = copy(self)
+        for name in ("query_ends", "key_ends", "key_index"):
+            setattr(moved, name, getattr(self, name).to(device, non_blocking=True))
+        return moved
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Long segments in blocks of queries, short ones several in a block."""
+        blocks: list[Block] = []
+        group: list[Segment] = []
+        for segment in self.list:
+            starts = group[0].start if group else segment.start
+            if segment.end - starts > _BLOCK or segment.prefix < starts:
+                blocks += _together(group)
+                group, starts = [], segment.start
+            if segment.end - starts > _BLOCK or segment.prefix < starts:
+                blocks += _apart(segment)
+            else:
+                group.append(segment)
+        return (*blocks, *_together(group))
+
+
+def _ends(lengths: Sequence[int]) -> Int[Tensor, " segments+1"]:
+    return torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+
+
+def _together(group: Sequence[Segment]) -> list[Block]:
+    """One block for segments whose prefixes are among them."""
+    if not group:
+        return []
+    first, last = group[0].start, group[-1].end
+    mask = torch.full((last - first, last - first), -torch.inf)
+    for segment in group:
+        rows = slice(segment.start - first, segment.end - first)
+        mask[rows, rows] = _causal(segment.end - segment.start)
+        mask[rows, segment.prefix - first : segment.prefix_end - first] = 0.0
+    return [Block(first, last, ((first, last),), mask)]
+
+
+def _apart(segment: Segment) -> list[Block]:
+    """Blocks of one segment; each sees the prefix, the segment before it, and causally itself."""
+    blocks = []
+    prefix = ((segment.prefix, segment.prefix_end),) if segment.prefix_end > segment.prefix else ()
+    for start in range(segment.start, segment.end, _BLOCK):
+        end = min(start + _BLOCK, segment.end)
+        blocks.append(Block(start, end, (*prefix, (segment.start, end)), _causal(end - start)))
+    return blocks
+
+
+def _causal(length: int) -> Float[Tensor, "length length"]:
+    return torch.full((length, length), -torch.inf).triu(1)

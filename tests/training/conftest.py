@@ -99,7 +99,14 @@ MAPPING: dict[str, Any] = {
         "checkpoint_steps": 2,
     },
     "lora": {"rank": 0, "alpha": 8, "target_modules": ["q_proj", "v_proj"]},
-    "trainer": {"accelerator": "cpu", "threads": 1, "precision": "fp32"},
+    "trainer": {
+        "accelerator": "cpu",
+        "threads": 1,
+        "precision": "fp32",
+        "strategy": "none",
+        "devices": 1,
+        "nodes": 1,
+    },
     "tracking": {
         "mode": "none",
         "project": "lidr",

@@ -1,5 +1,7 @@
 import json
 import logging
+from array import array
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -9,75 +11,153 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lidr.chat import ChatFormat
-from lidr.config import PairType, TooLong
+from lidr.config import Layout, PairType, TooLong
 from lidr.errors import LidrError
 from lidr.records import Pair
-from lidr.training.batching import Batcher, plan_steps
-from lidr.training.pairs import TokenPairs, read_pairs, tokenise
+from lidr.training import microbatch
+from lidr.training.batching import Batcher, Step, plan_steps
+from lidr.training.microbatch import MicroBatch, forward_tokens
+from lidr.training.pairs import TokenPair, TokenPairs, read_pairs, tokenise
+from lidr.training.segments import Segment
+from tests.training.cases import token_pairs_of
 
-LENGTHS = st.lists(st.integers(2, 90), min_size=1, max_size=40)
-PLAN = {"global_batch": 4, "micro_batch": 2, "epochs": 2, "seed": 0}
+PLAN = {"global_batch": 4, "epochs": 2, "seed": 0}
+FORWARD = (Layout.PADDED, Layout.PACKED, Layout.SHARED)
+LENGTHS = st.lists(st.tuples(*[st.integers(1, 40)] * 3), min_size=1, max_size=25)
 
 
 def pair(prompt: str = "p", chosen: str = "c", rejected: str = "r", origin: str = "en") -> Pair:
     return Pair("i", "en", prompt, chosen, rejected, origin, "es->en")
 
 
+def tokens_of_rows(batch: MicroBatch) -> int:
+    """Padding included."""
+    return batch.input_ids.numel()
+
+
 @settings(deadline=None)
-@given(LENGTHS, st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 99))
-def test_each_epoch_covers_every_pair_exactly_once(
-    lengths: list[int], micro_batch: int, per_step: int, epochs: int, seed: int
-) -> None:
-    size = micro_batch * per_step
-    plan = plan_steps(lengths, global_batch=size, micro_batch=micro_batch, epochs=epochs, seed=seed)
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 3), st.integers(0, 99))
+def test_each_epoch_covers_every_pair_exactly_once(pairs: int, size: int, epochs: int, seed: int) -> None:
+    plan = plan_steps(pairs, global_batch=size, epochs=epochs, seed=seed)
     by_epoch = {epoch: list(steps) for epoch, steps in groupby(plan, key=lambda step: step.epoch)}
     assert list(by_epoch) == list(range(epochs))
     for steps in by_epoch.values():
-        assert sorted(i for step in steps for i in step.pairs) == list(range(len(lengths)))
+        assert sorted(i for step in steps for i in step.pairs) == list(range(pairs))
         assert all(len(step.pairs) == size for step in steps[:-1])
-        assert all(len(m) <= micro_batch for step in steps for m in step.micro_batches)
 
 
 def test_a_plan_is_a_function_of_its_arguments() -> None:
-    lengths = list(range(10, 40))
-    assert plan_steps(lengths, **PLAN) == plan_steps(lengths, **PLAN)
-    assert plan_steps(lengths, **PLAN) != plan_steps(lengths, **{**PLAN, "seed": 1})
+    assert plan_steps(30, **PLAN) == plan_steps(30, **PLAN)
+    assert plan_steps(30, **PLAN) != plan_steps(30, **{**PLAN, "seed": 1})
 
 
 def test_epochs_differ_in_order() -> None:
-    plan = plan_steps([5] * 12, **PLAN)
+    plan = plan_steps(12, **PLAN)
     assert [step.pairs for step in plan if step.epoch == 0] != [
         step.pairs for step in plan if step.epoch == 1
     ]
 
 
-def test_the_longest_pairs_of_a_step_go_together() -> None:
-    (step,) = plan_steps([3, 9, 4, 8], global_batch=4, micro_batch=2, epochs=1, seed=0)
-    assert step.micro_batches == ((1, 3), (2, 0))
+@settings(deadline=None, max_examples=50)
+@given(LENGTHS, st.sampled_from(FORWARD), st.integers(1, 200))
+def test_micro_batches_hold_every_pair_once_and_keep_to_the_budget(
+    lengths: list[tuple[int, int, int]], layout: Layout, budget: int
+) -> None:
+    batcher = Batcher(token_pairs_of(*lengths), 0, layout, budget)
+    batches = list(batcher.micro_batches(Step(0, tuple(range(len(lengths))))))
+    assert sorted(i for batch in batches for i in batch.pairs.tolist()) == list(range(len(lengths)))
+    assert all(tokens_of_rows(batch) <= budget or len(batch.pairs) == 1 for batch in batches)
 
 
-def test_a_micro_batch_holds_chosen_then_rejected_rows(token_pairs: TokenPairs, chat: ChatFormat) -> None:
-    batch = Batcher(token_pairs.pairs, chat.pad_id).micro_batch([4, 1])
+def test_the_longest_pairs_of_a_step_go_first() -> None:
+    """Two rows each of 3, 9, 4 and 8 tokens with padding; a budget of 40 holds 9 + 8 (36) and 4 + 3 (16)."""
+    pairs = token_pairs_of((1, 2, 2), (1, 8, 8), (1, 3, 3), (1, 7, 7))
+    assert Batcher(pairs, 0, Layout.PADDED, 40).divide([0, 1, 2, 3]) == [[1, 3], [2, 0]]
+
+
+def test_packed_rows_are_filled_first_fit_with_the_longest_first() -> None:
+    """Shared rows of 10, 7, 5 and 3 tokens: with 13 to a row 10 + 3 and 7 + 5."""
+    pairs = token_pairs_of((1, 6, 5), (1, 4, 4), (2, 3, 2), (1, 2, 2))
+    assert [forward_tokens(pair, Layout.SHARED) for pair in pairs] == [10, 7, 5, 3]
+    assert Batcher(pairs, 0, Layout.SHARED, 13).divide([0, 1, 2, 3]) == [[0, 3], [1, 2]]
+
+
+@pytest.mark.parametrize("layout", FORWARD)
+def test_the_tokens_of_a_pair_are_counted_as_they_are_laid_out(layout: Layout) -> None:
+    for lengths in [(3, 3, 2), (4, 1, 5), (2, 6, 1)]:
+        pairs = token_pairs_of(lengths)
+        assert tokens_of_rows(microbatch.make(pairs, [0], layout, 0)) == forward_tokens(pairs[0], layout)
+        only_chosen = (replace(pairs[0], rejected=None),)
+        batch = microbatch.make(only_chosen, [0], layout, 0)
+        assert tokens_of_rows(batch) == forward_tokens(only_chosen[0], layout)
+
+
+def test_a_padded_micro_batch_holds_chosen_then_rejected_rows(
+    token_pairs: TokenPairs, chat: ChatFormat
+) -> None:
+    batch = microbatch.make(token_pairs.pairs, [4, 1], Layout.PADDED, chat.pad_id)
     rows = [
         (p.prompt, r)
         for r_of in ("chosen", "rejected")
         for p in (token_pairs.pairs[i] for i in (4, 1))
         for r in [getattr(p, r_of)]
     ]
+    time = batch.input_ids.shape[1]
+    places = batch.before_response.split(batch.response_lengths.tolist())
     for row, (prompt, response) in enumerate(rows):
         length = len(prompt) + len(response)
         assert batch.input_ids[row, :length].tolist() == [*prompt, *response]
-        assert batch.attention_mask[row].tolist() == [1] * length + [0] * (batch.input_ids.shape[1] - length)
-        positions = batch.before_response[row].nonzero()[:, 0].tolist()
-        assert batch.input_ids[row, [i + 1 for i in positions]].tolist() == list(response)
+        assert batch.attention_mask[row].tolist() == [1] * length + [0] * (time - length)
+        assert batch.input_ids.flatten()[places[row] + 1].tolist() == list(response)
+    assert batch.targets.tolist() == [token for _, response in rows for token in response]
     assert batch.chosen_lengths.tolist() == [len(token_pairs.pairs[i].chosen) for i in (4, 1)]
 
 
-def test_a_step_counts_real_tokens(token_pairs: TokenPairs, chat: ChatFormat) -> None:
-    batcher = Batcher(token_pairs.pairs, chat.pad_id)
-    (first, *_) = plan_steps([p.longest for p in token_pairs.pairs], **PLAN)
-    batch = batcher.step(0, first)
-    assert batch.tokens == sum(int(m.attention_mask.sum()) for m in batch.micro_batches)
+PAIR = TokenPair(
+    "i", "en", PairType.EN, array("i", [10, 11, 12]), array("i", [20, 21, 1]), array("i", [30, 1])
+)
+
+
+def test_a_packed_row_by_hand() -> None:
+    batch = microbatch.make([PAIR], [0], Layout.PACKED, 0)
+    assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 10, 11, 12, 30]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3]]
+    assert [Segment(*row) for row in batch.segments.table.tolist()] == [(0, 5, 0, 0), (5, 9, 5, 5)]
+    assert batch.before_response.tolist() == [2, 3, 4, 7, 8]
+    assert batch.targets.tolist() == [20, 21, 1, 30, 1]
+    assert batch.attention_mask is None
+
+
+def test_a_shared_row_by_hand() -> None:
+    """Two such pairs: the second one's segments lie 6 tokens further on, and chosen responses come first."""
+    batch = microbatch.make([PAIR, PAIR], [0, 1], Layout.SHARED, 0)
+    assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 30] * 2]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 3] * 2]
+    table, query_ends, key_ends, key_index = (field.tolist() for field in batch.segments)
+    assert table == [[0, 5, 0, 0], [5, 6, 0, 3], [6, 11, 6, 6], [11, 12, 6, 9]]
+    assert query_ends == [0, 5, 6, 11, 12]
+    assert key_ends == [0, 5, 9, 14, 18]
+    assert key_index == [0, 1, 2, 3, 4, 0, 1, 2, 5, 6, 7, 8, 9, 10, 6, 7, 8, 11]
+    assert batch.before_response.tolist() == [2, 3, 4, 8, 9, 10, 2, 5, 8, 11]
+    assert batch.targets.tolist() == [20, 21, 1, 20, 21, 1, 30, 1, 30, 1]
+    assert batch.response_lengths.tolist() == [3, 3, 2, 2]
+
+
+def test_a_response_of_one_token_is_predicted_by_the_prompt_alone() -> None:
+    (pair,) = token_pairs_of((3, 2, 1))
+    batch = microbatch.make([pair], [0], Layout.SHARED, 0)
+    assert batch.input_ids.tolist() == [[*pair.prompt, pair.chosen[0]]]
+    assert len(batch.segments.table) == 1
+    assert batch.before_response.tolist() == [2, 3, 2]
+
+
+@pytest.mark.parametrize("layout", FORWARD)
+def test_a_step_counts_real_tokens(token_pairs: TokenPairs, chat: ChatFormat, layout: Layout) -> None:
+    """However they are laid out."""
+    (first, *_) = plan_steps(len(token_pairs.pairs), **PLAN)
+    batch = Batcher(token_pairs.pairs, chat.pad_id, layout, 120).step(0, first)
+    assert len(batch.micro_batches) > 1
+    assert batch.tokens == sum(token_pairs.pairs[i].tokens for i in first.pairs)
     assert batch.totals == (4, sum(int(m.chosen_lengths.sum()) for m in batch.micro_batches))
 
 
@@ -109,7 +189,7 @@ def test_too_long_pairs_are_cut_or_dropped_and_counted(
 def test_without_a_rejected_response_only_the_chosen_counts(chat: ChatFormat) -> None:
     tokens = tokenise([pair(rejected="r" * 90)], chat, 20, TooLong.DROP, with_rejected=False)
     assert tokens.dropped == 0
-    assert len(Batcher(tokens.pairs, chat.pad_id).micro_batch([0]).input_ids) == 1
+    assert len(microbatch.make(tokens.pairs, [0], Layout.PADDED, chat.pad_id).input_ids) == 1
 
 
 def test_pair_types_come_from_the_origin_of_the_chosen(token_pairs: TokenPairs) -> None:
@@ -132,6 +212,6 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
 
 
 def test_padding_is_on_the_right(token_pairs: TokenPairs, chat: ChatFormat) -> None:
-    batch = Batcher(token_pairs.pairs, chat.pad_id).micro_batch(range(len(token_pairs.pairs)))
+    batch = microbatch.make(token_pairs.pairs, range(len(token_pairs.pairs)), Layout.PADDED, chat.pad_id)
     assert bool((batch.attention_mask.diff(dim=1) <= 0).all())
     assert torch.equal(batch.input_ids == chat.pad_id, batch.attention_mask == 0)

@@ -1,72 +1,68 @@
+import logging
+
 import pytest
 import torch
-from transformers import (
-    CohereConfig,
-    CohereForCausalLM,
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    LlamaForCausalLM,
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
-from lidr.chat import ChatFormat
-from lidr.training.batching import Batcher, MicroBatch
-from lidr.training.logprobs import response_log_probs
-from lidr.training.pairs import TokenPairs
+from lidr.config import Layout
+from lidr.training import microbatch
+from lidr.training.logprobs import plain_head, response_log_probs
+from lidr.training.microbatch import MicroBatch
+from tests.training.cases import LENGTHS, definition, model, token_pairs_of
 
-TINY = {
-    "vocab_size": 262,
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 256,
-    "pad_token_id": 2,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "initializer_range": 0.3,
-}
+PAIRS = token_pairs_of(*LENGTHS)
 
 
-def one_by_one(model: PreTrainedModel, batch: MicroBatch) -> torch.Tensor:
-    """The definition: each row alone, unpadded, all logits, the response's log-probs added up."""
-    sums = []
-    for row, mask in enumerate(batch.attention_mask):
-        ids = batch.input_ids[row, : int(mask.sum())]
-        log_probs = model(input_ids=ids[None]).logits[0].float().log_softmax(-1)
-        start = len(ids) - int(batch.response_lengths[row])
-        sums.append(sum(log_probs[t - 1, ids[t]] for t in range(start, len(ids))))
-    return torch.stack(sums)
-
-
-@pytest.fixture(scope="module")
-def batch(token_pairs: TokenPairs, chat: ChatFormat) -> MicroBatch:
-    return Batcher(token_pairs.pairs, chat.pad_id).micro_batch([0, 3, 7])
+def padded() -> MicroBatch:
+    return microbatch.make(PAIRS, range(len(PAIRS)), Layout.PADDED, 0)
 
 
 @torch.no_grad()
-def test_sums_over_the_response_of_each_row(m_0: str, batch: MicroBatch) -> None:
-    model = LlamaForCausalLM.from_pretrained(m_0).eval()
-    torch.testing.assert_close(response_log_probs(model, batch), one_by_one(model, batch))
+@pytest.mark.parametrize("family", ["llama", "tied-llama", "gpt2", "bloom"])
+def test_sums_over_the_response_of_each_row(family: str) -> None:
+    """Bloom takes no positions, and its attention goes its own way."""
+    built = model(family)
+    torch.testing.assert_close(response_log_probs(built, padded()), definition(built, PAIRS))
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(lambda: CohereForCausalLM(CohereConfig(**TINY, logit_scale=0.25)), id="scaled-logits"),
-        pytest.param(
-            lambda: Gemma2ForCausalLM(Gemma2Config(**TINY, head_dim=8, final_logit_softcapping=3.0)),
-            id="capped-logits",
-        ),
-    ],
-)
-def test_what_a_model_does_to_its_logits_still_happens(model, batch: MicroBatch) -> None:  # type: ignore[no-untyped-def]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        built = model().eval()
-    torch.testing.assert_close(response_log_probs(built, batch), one_by_one(built, batch))
+@pytest.mark.parametrize("family", ["cohere", "gemma2"])
+def test_what_a_model_does_to_its_logits_still_happens(
+    family: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cohere scales them, Gemma 2 caps them; found out once for each model, and said."""
+    built = model(family)
+    with caplog.at_level(logging.INFO, "lidr.training.logprobs"):
+        for _ in range(2):
+            torch.testing.assert_close(response_log_probs(built, padded()), definition(built, PAIRS))
+    assert plain_head(built) is None
+    assert [record.message for record in caplog.records] == [
+        f"{type(built).__name__} changes the output of its LM head: its own logits are kept"
+    ]
+
+
+@torch.no_grad()
+def test_the_head_works_at_response_positions_only() -> None:
+    built, rows = model(), []
+    linear = torch.nn.functional.linear
+
+    def spy(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if weight is built.lm_head.weight:
+            rows.append(len(hidden))
+        return linear(hidden, weight, bias)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("lidr.training.head.linear", spy)
+        response_log_probs(built, padded())
+    assert sum(rows) == sum(chosen + rejected for _, chosen, rejected in LENGTHS)
+
+
+def test_the_head_is_as_it_was_after_an_error() -> None:
+    built = model()
+    batch = padded()
+    with pytest.raises(IndexError):
+        response_log_probs(built, batch._replace(input_ids=batch.input_ids + 1000))
+    assert "forward" not in vars(built.lm_head)
 
 
 class AllLogits(torch.nn.Module):
@@ -81,6 +77,6 @@ class AllLogits(torch.nn.Module):
 
 
 @torch.no_grad()
-def test_falls_back_to_all_logits(m_0: str, batch: MicroBatch) -> None:
-    model = LlamaForCausalLM.from_pretrained(m_0).eval()
-    torch.testing.assert_close(response_log_probs(AllLogits(model), batch), response_log_probs(model, batch))
+def test_falls_back_to_all_logits() -> None:
+    built = model()
+    torch.testing.assert_close(response_log_probs(AllLogits(built), padded()), definition(built, PAIRS))

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from lidr.chat import ChatFormat
+from lidr.config import Layout
 from lidr.errors import LidrError
-from lidr.training import TrainingJob, train
-from lidr.training.batching import Batcher
+from lidr.training import TrainingJob, microbatch, train
 from lidr.training.logprobs import response_log_probs
 from lidr.training.pairs import TokenPairs
 from tests.training.conftest import MakeJob
@@ -39,7 +39,7 @@ def second(make_job: MakeJob, m_1: str, tmp_path_factory: pytest.TempPathFactory
 
 @torch.no_grad()
 def chosen_log_probs(model: PreTrainedModel, tokens: TokenPairs, chat: ChatFormat) -> torch.Tensor:
-    batch = Batcher(tokens.pairs, chat.pad_id).micro_batch(range(len(tokens.pairs)))
+    batch = microbatch.make(tokens.pairs, range(len(tokens.pairs)), Layout.PADDED, chat.pad_id)
     return response_log_probs(model.eval(), batch).chunk(2)[0]
 
 

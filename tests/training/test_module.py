@@ -10,11 +10,11 @@ from transformers import LlamaForCausalLM
 
 from lidr import jsonl
 from lidr.chat import ChatFormat
-from lidr.config import RunConfig
+from lidr.config import Layout, RunConfig
 from lidr.errors import LidrError
 from lidr.records import Pair
-from lidr.training import TrainingJob, train
-from lidr.training.batching import Batcher, Step
+from lidr.training import TrainingJob, support, train
+from lidr.training.batching import Batcher, Step, StepBatch
 from lidr.training.metrics import Groups
 from lidr.training.module import Plan, PreferenceModule
 from lidr.training.objective import contribution
@@ -26,22 +26,29 @@ BF16 = {"trainer.precision": "bf16"}
 LORA = {"lora.rank": 2}
 
 
+SPLITS = {  # tokens of a forward pass, and the pairs that go through the model together
+    Layout.PADDED: ((10_000, [5]), (250, [2, 3]), (1, [1, 1, 1, 1, 1])),
+    Layout.PACKED: ((10_000, [5]), (300, [4, 1]), (1, [1, 1, 1, 1, 1])),
+    Layout.SHARED: ((10_000, [5]), (220, [4, 1]), (1, [1, 1, 1, 1, 1])),
+}
+
+
 def gradients(
     m_0: str,
     tokens: TokenPairs,
-    chat: ChatFormat,
     config: RunConfig,
-    split: tuple[tuple[int, ...], ...],
+    batch: StepBatch,
+    layout: Layout,
     numerics: contextlib.AbstractContextManager[Any],
 ) -> dict[str, torch.Tensor]:
-    """Gradients of one optimizer step over the pairs of `split`, one micro-batch after the other."""
-    zeros = torch.full((len(tokens.pairs),), -30.0)
-    reference = ReferenceLogProbs(zeros, zeros) if config.objective.name.needs_reference else None
+    """Gradients of one optimizer step, one micro-batch after the other."""
+    some = torch.full((len(tokens.pairs),), -30.0)
+    reference = ReferenceLogProbs(some, some) if config.objective.name.needs_reference else None
     policy = LlamaForCausalLM.from_pretrained(m_0)
+    support.use_layout(policy, layout)
     module = PreferenceModule(
         policy, tokens.pairs, reference, config.objective, config.training, Plan(1, 1, "", None)
     )
-    batch = Batcher(tokens.pairs, chat.pad_id).step(0, Step(0, split))
     with numerics:
         for micro_batch in batch.micro_batches:
             contribution(
@@ -56,6 +63,7 @@ def gradients(
     [(contextlib.nullcontext, 1e-5), (lambda: torch.autocast("cpu", torch.bfloat16), 0.05)],
     ids=["fp32", "bf16"],
 )
+@pytest.mark.parametrize("layout", SPLITS)
 def test_gradients_do_not_depend_on_the_split(
     m_0: str,
     token_pairs: TokenPairs,
@@ -64,14 +72,22 @@ def test_gradients_do_not_depend_on_the_split(
     norm: str,
     numerics: Callable[[], contextlib.AbstractContextManager[Any]],
     tolerance: float,
+    layout: Layout,
 ) -> None:
     """Unequal micro-batches on purpose: a mean of micro-batch means would be wrong."""
     config = make_config({"objective.nll_norm": norm})
-    whole = gradients(m_0, token_pairs, chat, config, ((0, 4, 5, 10, 3),), numerics())
-    split = gradients(m_0, token_pairs, chat, config, ((0,), (4, 5, 10), (3,)), numerics())
-    for name in whole:
-        scale = whole[name].abs().max().item()
-        torch.testing.assert_close(split[name], whole[name], rtol=tolerance, atol=tolerance * scale, msg=name)
+    results = []
+    for budget, sizes in SPLITS[layout]:
+        step = Batcher(token_pairs.pairs, chat.pad_id, layout, budget).step(0, Step(0, (0, 4, 5, 10, 3)))
+        assert [len(m.pairs) for m in step.micro_batches] == sizes
+        results.append(gradients(m_0, token_pairs, config, step, layout, numerics()))
+    whole, *others = results
+    for split in others:
+        for name in whole:
+            scale = whole[name].abs().max().item()
+            torch.testing.assert_close(
+                split[name], whole[name], rtol=tolerance, atol=tolerance * scale, msg=name
+            )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""Norm, rotary embedding and gated activation with fewer passes over memory and less of it kept.
+
+Eager transformers makes each of these of many operations, every one of which reads and writes a whole tensor, and
+keeps several of them for the backward. The functions here go through a tensor once, in pieces that stay in a CPU's
+cache, and keep the inputs alone. Where autocast is on they give what it would turn their output into anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+_PIECE = 2**17  # elements
+
+
+def _pieces(rows: int, width: int) -> Iterator[slice]:
+    size = max(1, _PIECE // width)
+    return (slice(start, start + size) for start in range(0, rows, size))
+
+
+def output_dtype(tensor: Tensor, other: Tensor) -> torch.dtype:
+    """What autocast casts to, or what two tensors promote to."""
+    device = tensor.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return torch.promote_types(tensor.dtype, other.dtype)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * (offset + weight) over the last dimension; computed in fp32."""
+    dtype = output_dtype(x, weight)
+    with torch.autocast(x.device.type, enabled=False):
+        normed: Tensor = _RmsNorm.apply(x, weight, eps, offset, dtype)  # type: ignore[no-untyped-call]
+    return normed
+
+
+class _RmsNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float, dtype: torch.dtype) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        out = torch.empty(rows.shape, dtype=dtype, device=x.device)
+        inverse = torch.empty(len(rows), 1, dtype=torch.float32, device=x.device)
+        scale = weight.float() + offset
+        for piece in _pieces(*rows.shape):
+            values = rows[piece].float()
+            root = values.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+            out[piece] = (values * root).mul_(scale)
+            inverse[piece] = root
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(x, weight, inverse)
+            ctx.offset = offset
+        return out.view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, inverse = ctx.saved_tensors
+        rows, grad = x.reshape(-1, x.shape[-1]), grads[0].reshape(-1, x.shape[-1])
+        scale = weight.float() + ctx.offset
+        d_rows = torch.empty_like(rows)
+        d_weight = torch.zeros_like(scale) if ctx.needs_input_grad[1] else None
+        for piece in _pieces(*rows.shape):
+            normed = rows[piece] * inverse[piece]
+            slope = grad[piece].float()
+            if d_weight is not None:
+                d_weight += (slope * normed).sum(0)
+            slope = slope * scale
+            along = (slope * normed).mean(-1, keepdim=True)
+            d_rows[piece] = slope.sub_(normed.mul_(along)).mul_(inverse[piece])
+        d_weight = None if d_weight is None else d_weight.to(weight.dtype)
+        return d_rows.view(x.shape), d_weight, None, None, None
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up."""
+    gated: Tensor = _SwiGlu.apply(gate, up)  # type: ignore[no-untyped-call]
+    return gated
+
+
+class _SwiGlu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        out = torch.empty_like(gate)
+        flat = [t.view(-1, gate.shape[-1]) for t in (gate, up, out)]
+        for piece in _pieces(*flat[0].shape):
+            torch.mul(silu(flat[0][piece]), flat[1][piece], out=flat[2][piece])
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(gate, up)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        d_gate, d_up = torch.empty_like(gate), torch.empty_like(up)
+        flat = [t.reshape(-1, gate.shape[-1]) for t in (gate, up, grads[0], d_gate, d_up)]
+        for piece in _pieces(*flat[0].shape):
+            g, u, grad = (t[piece] for t in flat[:3])
+            flat[3][piece] = torch.ops.aten.silu_backward(grad * u, g)
+            torch.mul(grad, silu(g), out=flat[4][piece])
+        return d_gate, d_up
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding: x * cos + (-x2, x1) * sin, with x1, x2 the halves of the last dimension.
+
+    Args:
+        x: (batch, heads, time, width).
+        cos, sin: (batch, time, width).
+    """
+    dtype = output_dtype(x, cos)
+    with torch.autocast(x.device.type, enabled=False):
+        rotated: Tensor = _Rotate.apply(x, cos, sin, dtype)  # type: ignore[no-untyped-call]
+    return rotated
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.dtype = x.dtype
+        return _rotated(x, cos, sin, dtype, -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin = ctx.saved_tensors
+        return _rotated(grads[0], cos, sin.roll(sin.shape[-1] // 2, -1), ctx.dtype, 1), None, None, None
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor, dtype: torch.dtype, sign: int) -> Tensor:
+    """(x1 cos1 + sign x2 sin1, x2 cos2 - sign x1 sin2), laid out as (batch, time, heads, width) in memory."""
+    rows = x.transpose(1, 2)
+    _, time, heads, width = rows.shape
+    out = torch.empty(rows.shape, dtype=dtype, device=x.device)
+    half = width // 2
+    for piece in _pieces(time, heads * width):
+        values = rows[:, piece].float()
+        first, second = values[..., :half], values[..., half:]
+        c, s = cos[:, piece, None].float(), sin[:, piece, None].float()
+        out[:, piece, :, :half] = (first * c[..., :half]).addcmul_(second, s[..., :half], value=sign)
+        out[:, piece, :, half:] = (second * c[..., half:]).addcmul_(first, s[..., half:], value=-sign)
+    return out.transpose(1, 2)

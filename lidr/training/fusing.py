@@ -1,0 +1,104 @@
+"""Puts `fused` into a model: only where it gives, on the spot, what the model's own code gives."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lidr.training import fused
+
+log = logging.getLogger(__name__)
+_ROTATE = "apply_rotary_pos_emb"
+_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+
+def fuse(model: nn.Module) -> None:
+    """Replaces the forward of norms and gated activations, in place."""
+    count = 0
+    for module in list(model.modules()):
+        forward = _norm(module) or _gated(module)
+        if forward is not None and _same(module, forward):
+            module.forward = forward
+            count += 1
+    log.debug("%d norms and activations of %s are fused", count, type(model).__name__)
+
+
+@contextmanager
+def fused_rotary(model: nn.Module) -> Iterator[None]:
+    """Replaces the rotary embedding, a function of the model family's code, while the context lasts."""
+    undo = [_replace(found) for found in _rotary_modules(model)]
+    try:
+        yield
+    finally:
+        for action in reversed(undo):
+            action()
+
+
+def _norm(module: Any) -> Callable[[Tensor], Tensor] | None:
+    name, eps = type(module).__name__, getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if not name.endswith("RMSNorm") or eps is None or getattr(module, "weight", None) is None:
+        return None
+    offset = 1.0 if name.startswith("Gemma") else 0.0
+    return lambda x: fused.rms_norm(x, module.weight, eps, offset)
+
+
+def _gated(module: Any) -> Callable[[Tensor], Tensor] | None:
+    names = ("gate_proj", "up_proj", "down_proj", "act_fn")
+    if not all(isinstance(getattr(module, name, None), nn.Module) for name in names):
+        return None
+    if "silu" not in type(module.act_fn).__name__.lower():
+        return None
+    return lambda x: module.down_proj(fused.swiglu(module.gate_proj(x), module.up_proj(x)))
+
+
+@torch.no_grad()
+def _same(module: Any, forward: Callable[[Tensor], Tensor]) -> bool:
+    """Whether both forwards agree on a sample."""
+    parameter = next(module.parameters())
+    width = parameter.shape[-1] if parameter.ndim == 1 else module.gate_proj.in_features
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randn(1, 3, width, generator=generator).to(parameter.device, parameter.dtype)
+    return _close(forward(sample), module(sample))
+
+
+def _close(ours: Tensor, theirs: Tensor) -> bool:
+    tolerance = _TOLERANCE.get(theirs.dtype, 0.0)
+    scale = theirs.float().abs().max()
+    return ours.dtype == theirs.dtype and bool((ours - theirs).float().abs().max() <= tolerance * scale)
+
+
+def _rotary_modules(model: nn.Module) -> list[ModuleType]:
+    """The Python modules of the model's code that define a rotary embedding which `fused.rotate` computes."""
+    names = {type(module).__module__ for module in model.modules()}
+    found = [sys.modules[name] for name in sorted(names) if hasattr(sys.modules.get(name), _ROTATE)]
+    return [module for module in found if _rotates_alike(getattr(module, _ROTATE))]
+
+
+def _rotates_alike(theirs: Callable[..., Any]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randn(1, heads, 3, 8, generator=generator) for heads in (4, 2))
+    cos, sin = (torch.randn(1, 3, 8, generator=generator) for _ in range(2))
+    try:
+        expected = theirs(q, k, cos, sin)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return all(_close(fused.rotate(x, cos, sin), y) for x, y in zip((q, k), expected, strict=True))
+
+
+def _replace(module: ModuleType) -> Callable[[], None]:
+    original = getattr(module, _ROTATE)
+
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> Any:
+        if unsqueeze_dim != 1:
+            return original(q, k, cos, sin, unsqueeze_dim=unsqueeze_dim)
+        return fused.rotate(q, cos, sin), fused.rotate(k, cos, sin)
+
+    setattr(module, _ROTATE, rotate)
+    return lambda: setattr(module, _ROTATE, original)
