@@ -87,6 +87,11 @@ def command(run: RunDirectory, stage: Stage, trainer: TrainerConfig) -> list[str
     )
 
 
+def _consequence(code: int) -> tuple[bool, bool]:
+    """Sorts the end that others follow from first: the agent terminates them, or they miss the one that ended."""
+    return code == -signal.SIGTERM, code >= 0
+
+
 def main(devices: int, root: str, name: str) -> int:
     """The agent: its exit code is 0 where every process's is."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -111,7 +116,7 @@ def main(devices: int, root: str, name: str) -> int:
             )
             elastic_launch(config, sys.executable)("-m", "lidr.processes", root, name)
     except ChildFailedError as error:
-        rank, failure = min(error.failures.items(), key=lambda f: (f[1].exitcode >= 0, f[0]))
+        rank, failure = min(error.failures.items(), key=lambda f: (*_consequence(f[1].exitcode), f[0]))
         what = f"process {rank} of the {devices} of {stage.name}"
         if not error_files(run, stage):
             problem = str(ended(what, failure.exitcode, log_file(run, rank)))

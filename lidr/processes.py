@@ -91,7 +91,7 @@ def _rank() -> int:
     """Of this process among those that torchrun or srun started; Lightning knows their variables."""
     from pytorch_lightning.utilities import rank_zero_only
 
-    return int(rank_zero_only.rank)
+    return int(rank_zero_only.rank)  # type: ignore[attr-defined]
 
 
 def _alone(run: RunDirectory) -> FileLock:

@@ -121,7 +121,8 @@ def training_grid(runs: Sequence[Run]) -> Grid:
         rows=tuple(rows),
         note="Cut: pairs with a response cut to max_length; dropped: pairs left out for it. First: the first "
         f"optimizer step. Last: mean of the last {_TAIL}. Margin: reward of chosen minus that of rejected; in "
-        "DPO a reward is beta times the log-ratio of policy and reference, in nats. Accuracy: share of pairs with margin above 0. "
+        "DPO a reward is beta times the log-ratio of policy and reference, in nats. Accuracy: share of pairs with "
+        "margin above 0. "
         "Chosen drift: log-prob of the chosen answer under the policy minus under the reference, in nats.",
     )
 

@@ -1,8 +1,9 @@
 """log pi(y_t | x, y_<t) straight from the LM head, without the log-probabilities of the other tokens.
 
-Kept: the logits stay in memory, in the precision they were computed in, until the backward turns them in place
-into their own gradient. Chunked: a few rows of logits exist at a time, and the backward computes them again; where
-the head is frozen even that is not needed, since the gradient of the hidden states is known in the forward.
+Kept: the logits stay in memory, in the precision they were computed in, until the backward; the forward puts their
+exponentials in their place, the backward the gradient. Chunked: a few rows of logits exist at a time, and the
+backward computes them again; where the head is frozen even that is not needed, since the gradient of the hidden
+states is known in the forward.
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ class _Kept(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         logits = linear(hidden, weight, bias)
-        log_probs, log_sums = _log_softmax_at(logits, targets)
+        log_probs, sums = _log_softmax_at(logits, targets, replace=any(ctx.needs_input_grad))
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(hidden, weight, targets, log_sums)
-            ctx.logits = logits
+            ctx.save_for_backward(hidden, weight, targets, sums)
+            ctx.exponentials = logits
         return log_probs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, targets, log_sums = ctx.saved_tensors
-        d_logits, ctx.logits = ctx.logits, None
-        _to_gradient(d_logits, targets, log_sums, grads[0])
+        hidden, weight, targets, sums = ctx.saved_tensors
+        d_logits, ctx.exponentials = ctx.exponentials, None
+        _to_gradient(d_logits, targets, sums, grads[0])
         d_hidden, d_weight, d_bias, _ = ctx.needs_input_grad
         return (
             d_logits @ weight if d_hidden else None,
@@ -74,31 +75,31 @@ class _Chunked(torch.autograd.Function):
         parts = []
         for rows in _chunks(hidden, weight):
             logits = linear(hidden[rows], weight, bias)
-            log_probs, log_sums = _log_softmax_at(logits, targets[rows])
+            log_probs, sums = _log_softmax_at(logits, targets[rows], replace=slope is not None)
             if slope is not None:
-                _to_gradient(logits, targets[rows], log_sums, torch.ones_like(log_sums))
+                _to_gradient(logits, targets[rows], sums, torch.ones_like(sums))
                 torch.mm(logits, weight, out=slope[rows])
-            parts.append((log_probs, log_sums))
-        log_probs, log_sums = (torch.cat(column) for column in zip(*parts, strict=True))
+            parts.append(log_probs)
         if slope is not None:
             ctx.save_for_backward(slope)
         elif any(ctx.needs_input_grad):
-            ctx.save_for_backward(hidden, weight, bias, targets, log_sums)
-        return log_probs
+            ctx.save_for_backward(hidden, weight, bias, targets)
+        return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if len(ctx.saved_tensors) == 1:
             (slope,) = ctx.saved_tensors
             return slope * grads[0][:, None].to(slope.dtype), None, None, None
-        hidden, weight, bias, targets, log_sums = ctx.saved_tensors
+        hidden, weight, bias, targets = ctx.saved_tensors
         wants = ctx.needs_input_grad
         d_hidden = torch.empty_like(hidden) if wants[0] else None
         d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants[1] else None
         d_bias = torch.zeros(bias.shape, dtype=torch.float32, device=weight.device) if wants[2] else None
         for rows in _chunks(hidden, weight):
             d_logits = linear(hidden[rows], weight, bias)
-            _to_gradient(d_logits, targets[rows], log_sums[rows], grads[0][rows])
+            _, sums = _log_softmax_at(d_logits, targets[rows], replace=True)
+            _to_gradient(d_logits, targets[rows], sums, grads[0][rows])
             if d_hidden is not None:
                 torch.mm(d_logits, weight, out=d_hidden[rows])
             if d_weight is not None:
@@ -125,17 +126,28 @@ def _blocks(logits: Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(logits), size)]
 
 
-def _log_softmax_at(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The log-softmax at the targets, and the log-sum-exp of each row, in fp32."""
-    at_target = logits.gather(1, targets[:, None])[:, 0].float()
-    log_sums = torch.cat([torch.logsumexp(logits[rows].float(), dim=1) for rows in _blocks(logits)])
-    return at_target - log_sums, log_sums
+def _log_softmax_at(logits: Tensor, targets: Tensor, *, replace: bool) -> tuple[Tensor, Tensor]:
+    """The log-softmax at the targets, and each row's sum of exp(logit - max), in fp32.
 
-
-def _to_gradient(logits: Tensor, targets: Tensor, log_sums: Tensor, grad: Tensor) -> None:
-    """Replaces logits by the gradient: grad * (one_hot(target) - softmax(logits)) of each row."""
+    Args:
+        replace: put exp(logit - max) in the logits' place, so that the gradient needs no exponential any more.
+    """
+    log_probs = logits.gather(1, targets[:, None])[:, 0].float()
+    sums = torch.empty_like(log_probs)
     for rows in _blocks(logits):
-        probs = logits[rows].float().sub_(log_sums[rows, None]).exp_()
-        share = probs.mul_(-grad[rows, None])
+        block = logits[rows].float()
+        highest = block.amax(1, keepdim=True)
+        block = block.sub_(highest).exp_() if block.dtype != logits.dtype else (block - highest).exp_()
+        sums[rows] = block.sum(1)
+        log_probs[rows] -= highest[:, 0]
+        if replace:
+            logits[rows] = block
+    return log_probs - sums.log(), sums
+
+
+def _to_gradient(exponentials: Tensor, targets: Tensor, sums: Tensor, grad: Tensor) -> None:
+    """Replaces exp(logit - max) by the gradient: grad * (one_hot(target) - softmax(logits)) of each row."""
+    for rows in _blocks(exponentials):
+        share = exponentials[rows].float().mul_((-grad[rows] / sums[rows])[:, None])
         share.scatter_add_(1, targets[rows, None], grad[rows, None])
-        logits[rows] = share
+        exponentials[rows] = share

@@ -52,11 +52,11 @@ def plain_head(model: nn.Module) -> nn.Linear | None:
 
 
 def _forward(model: nn.Module, batch: MicroBatch) -> Tensor:
-    inputs: dict[str, Any] = {"position_ids": batch.position_ids, "use_cache": False}
+    inputs: dict[str, Any] = {"use_cache": False}
     if batch.segments is None:
-        inputs["attention_mask"] = batch.attention_mask
+        inputs["attention_mask"] = batch.attention_mask  # some models take no positions
     else:
-        inputs["packed_segments"] = batch.segments
+        inputs |= {"position_ids": batch.position_ids, "packed_segments": batch.segments}
     logits: Tensor = model(input_ids=batch.input_ids, **inputs).logits
     return logits
 

@@ -19,6 +19,7 @@ _PROBE_TOKENS = 512
 # Largest distance of a response's log-prob between padded and packed rows, nats per token. Rounding gives about
 # 1e-6 and 1e-2; a response that saw another sequence or a wrong position is off by more.
 _PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+_OWN_ATTENTION = "_lidr_own_attention"  # what a model was loaded with: some families have no `sdpa`
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -29,8 +30,13 @@ def base_model(model: Any) -> PreTrainedModel:
 
 
 def use_layout(model: nn.Module, layout: Layout) -> None:
-    """Routes the model's attention through `attention.packed_attention`, or for padded rows to PyTorch's."""
-    base_model(model).set_attn_implementation("sdpa" if layout is Layout.PADDED else attention.PACKED)
+    """Routes the model's attention through `attention.packed_attention`, or for padded rows through its own."""
+    base = base_model(model)
+    if layout is not Layout.PADDED:
+        vars(base).setdefault(_OWN_ATTENTION, base.config._attn_implementation)
+        base.set_attn_implementation(attention.PACKED)
+    elif _OWN_ATTENTION in vars(base):
+        base.set_attn_implementation(vars(base)[_OWN_ATTENTION])
 
 
 def obstacle(model: nn.Module, longest: int) -> str | None:
@@ -70,8 +76,9 @@ def probe(model: nn.Module, pairs: tuple[TokenPair, ...], layout: Layout, device
     use_layout(model, layout)
     try:
         packed = response_log_probs(model, microbatch.make(pairs, indices, layout, 0).to(device))
-    except (RuntimeError, TypeError, ValueError) as error:
-        return f"{type(base_model(model)).__name__} cannot run it ({str(error).splitlines()[0]})"
+    except Exception as error:  # whatever the model's own code raises
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"{type(base_model(model)).__name__} cannot run it ({message})"
     off = ((packed - expected).abs() / padded.response_lengths).max().item()
     if off <= _PROBE_TOLERANCE[next(model.parameters()).dtype]:
         return None

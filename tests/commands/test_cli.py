@@ -38,7 +38,7 @@ def test_run_help_lists_every_group_and_experiment() -> None:
     text = lidr("run", "--help").stdout
     for line in ("model: lab, llama3_8b, smollm2_135m", "experiment: alpagasus_llama3_8b, alpagasus_smollm2, lab",
                  "objective: dpo, ipo, sft, simpo", "sweep: beta", "evaluation: fidelity, lab",
-                 "scale: lab", "debug: quick"):  # fmt: skip
+                 "scale: lab", "debug: quick", "trainer: cpu, ddp, fsdp, gpu"):  # fmt: skip
         assert line in text
 
 
@@ -49,6 +49,9 @@ def test_run_help_lists_every_group_and_experiment() -> None:
         ["run", "objective.betta=1"],
         ["run", "+objective.betta=1"],
         ["run", "-m", "objective.beta=0.1,high"],
+        ["run", "-m", "trainer=ddp", "seed=1,2"],
+        ["run", "sweep=beta", "trainer=fsdp"],
+        ["run", "trainer=ddp", "processes=inline"],
         ["check", "iterations=two"],
         ["run", "experiment=lab", "prompts.limit=99999"],
         ["run", "-m", "experiment=lab", "prompts.limit=4,99999"],

@@ -100,6 +100,11 @@ def test_an_experiment_at_lab_scale_keeps_its_method() -> None:
         ("training.logits=kep", '"kep" is not a choice', "'kept'"),
         ("training.checkpointing=allways", '"allways" is not a choice', "'always'"),
         ("training.micro_batch=4", "unknown key", ""),
+        ("trainer.devices=0", "0 is out of range", "greater than 0"),
+        ("trainer.nodes=0", "0 is out of range", "greater than 0"),
+        ("trainer.devices=2", "none trains on one device", "trainer=ddp"),
+        ("trainer.nodes=2", "none trains on one device", "trainer.nodes=1"),
+        ("trainer.strategy=dpp", '"dpp" is not a choice', "'ddp'"),
         ("pairs.types=[]", "is empty", "pairs.types=[nl,en]"),
         ("translator.template=translate", "lacks {source}", "{source}"),
         ("prompts=jsonl", "has no value", "prompts.root="),
@@ -151,9 +156,26 @@ def test_a_typed_value_replaces_the_sweeps_own() -> None:
     assert sorted((c.objective.beta, c.seed) for _, c in jobs) == [(0.2, 1), (0.2, 2), (0.3, 1), (0.3, 2)]
 
 
+@pytest.mark.parametrize(
+    ("override", "what", "instead"),
+    [
+        ("processes=inline", "inline is one process", "processes=separate"),
+        ("training.global_batch=1", "1 pairs cannot be shared", "training.global_batch=2"),
+    ],
+)
+@pytest.mark.parametrize("trainer", ["ddp", "fsdp"])
+def test_what_several_devices_rule_out(trainer: str, override: str, what: str, instead: str) -> None:
+    (line,) = problems(f"trainer={trainer}", override)
+    assert what in line
+    assert instead in line.partition("->")[2]
+    compose_run([f"trainer={trainer}", "trainer.devices=1", override])
+
+
 def test_identity_leaves_out_where_and_how() -> None:
     base = identity(compose_run([]))
     for override in ("paths.outputs=/elsewhere", "trainer.threads=7", "tracking=none", "processes=inline"):
+        assert identity(compose_run([override])) == base
+    for override in ("trainer.strategy=ddp", "trainer.accelerator=cuda"):
         assert identity(compose_run([override])) == base
     for override in ("seed=1", "objective.beta=0.2", "trainer.precision=bf16", "languages.unseen=[]"):
         assert identity(compose_run([override])) != base

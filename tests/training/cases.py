@@ -61,7 +61,14 @@ FAMILIES: dict[str, PretrainedConfig] = {
     "bloom": BloomConfig(
         vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2, **_ENDS
     ),
-    "gpt-oss": GptOssConfig(**SHAPE, head_dim=16, num_local_experts=2, num_experts_per_tok=1),
+    "gpt-oss": GptOssConfig(
+        **SHAPE,
+        head_dim=16,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        sliding_window=128,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+    ),
 }
 
 

@@ -18,7 +18,6 @@ from lidr.training import microbatch
 from lidr.training.batching import Batcher, Step, plan_steps
 from lidr.training.microbatch import MicroBatch, forward_tokens
 from lidr.training.pairs import TokenPair, TokenPairs, read_pairs, tokenise
-from lidr.training.segments import Segment
 from tests.training.cases import token_pairs_of
 
 PLAN = {"global_batch": 4, "epochs": 2, "seed": 0}
@@ -122,7 +121,7 @@ def test_a_packed_row_by_hand() -> None:
     batch = microbatch.make([PAIR], [0], Layout.PACKED, 0)
     assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 10, 11, 12, 30]]
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3]]
-    assert [Segment(*row) for row in batch.segments.table.tolist()] == [(0, 5, 0, 0), (5, 9, 5, 5)]
+    assert batch.segments.list == ((0, 5, 0, 0), (5, 9, 5, 5))
     assert batch.before_response.tolist() == [2, 3, 4, 7, 8]
     assert batch.targets.tolist() == [20, 21, 1, 30, 1]
     assert batch.attention_mask is None
@@ -133,11 +132,10 @@ def test_a_shared_row_by_hand() -> None:
     batch = microbatch.make([PAIR, PAIR], [0, 1], Layout.SHARED, 0)
     assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 30] * 2]
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 3] * 2]
-    table, query_ends, key_ends, key_index = (field.tolist() for field in batch.segments)
-    assert table == [[0, 5, 0, 0], [5, 6, 0, 3], [6, 11, 6, 6], [11, 12, 6, 9]]
-    assert query_ends == [0, 5, 6, 11, 12]
-    assert key_ends == [0, 5, 9, 14, 18]
-    assert key_index == [0, 1, 2, 3, 4, 0, 1, 2, 5, 6, 7, 8, 9, 10, 6, 7, 8, 11]
+    assert batch.segments.list == ((0, 5, 0, 0), (5, 6, 0, 3), (6, 11, 6, 6), (11, 12, 6, 9))
+    assert batch.segments.query_ends.tolist() == [0, 5, 6, 11, 12]
+    assert batch.segments.key_ends.tolist() == [0, 5, 9, 14, 18]
+    assert batch.segments.key_index.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 5, 6, 7, 8, 9, 10, 6, 7, 8, 11]
     assert batch.before_response.tolist() == [2, 3, 4, 8, 9, 10, 2, 5, 8, 11]
     assert batch.targets.tolist() == [20, 21, 1, 20, 21, 1, 30, 1, 30, 1]
     assert batch.response_lengths.tolist() == [3, 3, 2, 2]
@@ -147,7 +145,7 @@ def test_a_response_of_one_token_is_predicted_by_the_prompt_alone() -> None:
     (pair,) = token_pairs_of((3, 2, 1))
     batch = microbatch.make([pair], [0], Layout.SHARED, 0)
     assert batch.input_ids.tolist() == [[*pair.prompt, pair.chosen[0]]]
-    assert len(batch.segments.table) == 1
+    assert len(batch.segments.list) == 1
     assert batch.before_response.tolist() == [2, 3, 2]
 
 
