@@ -46,6 +46,8 @@ def compute(
     numerics: AbstractContextManager[object],
     advance: Advance,
     ranks: Ranks = ALONE,
+    *,
+    keep_logits: bool = True,
 ) -> ReferenceLogProbs:
     """Runs the reference over the micro-batches of one epoch.
 
@@ -56,12 +58,14 @@ def compute(
         numerics: the precision context the policy trains in.
         advance: told the number of pairs done.
         ranks: the processes that share the batches; each has all values in the end.
+        keep_logits: as the policy does; a matrix product of fewer rows may round otherwise.
     """
     table = torch.zeros(3, pairs)  # log-probs of w and l, and how often a pair was met
     with numerics:
         for batch in batches:
             count = len(batch.pairs)  # 0 in a filler, which has sequences
-            chosen, rejected = response_log_probs(model, batch.to(device)).chunk(2)
+            log_probs = response_log_probs(model, batch.to(device), keep_logits=keep_logits)
+            chosen, rejected = log_probs.chunk(2)
             table[0, batch.pairs], table[1, batch.pairs] = chosen[:count].cpu(), rejected[:count].cpu()
             table[2, batch.pairs] += 1
             advance(count)

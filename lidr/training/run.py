@@ -195,7 +195,16 @@ class _Attempt:
             budget_named(job.config.training, data.tokens.longest),
         ):
             batches = data.first_epoch()
-            log_probs = reference.compute(model, batches, pairs, job.device, context, advance, self.ranks)
+            log_probs = reference.compute(
+                model,
+                batches,
+                pairs,
+                job.device,
+                context,
+                advance,
+                self.ranks,
+                keep_logits=self.choices.keep_logits,
+            )
         if self.ranks.first:
             reference.save(job.cached_reference, log_probs, self.keys.reference)
         self.reference_seconds = time.perf_counter() - started

@@ -1,4 +1,5 @@
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lidr.chat import ChatFormat
 from lidr.config import Layout, RunConfig
 from lidr.errors import LidrError
 from lidr.records import Pair
-from lidr.training import TrainingJob, support, train
+from lidr.training import TrainingJob, head, support, train
 from lidr.training.batching import Batcher, Step, StepBatch
 from lidr.training.metrics import Groups
 from lidr.training.module import Plan, PreferenceModule
@@ -90,20 +91,31 @@ def test_gradients_do_not_depend_on_the_split(
             )
 
 
+@pytest.mark.parametrize("logits", ["kept", "chunked"])
+@pytest.mark.parametrize("layout", ["padded", "packed", "shared"])
 @pytest.mark.parametrize(
     "overrides", [{}, LORA, BF16, LORA | BF16], ids=["full", "lora", "bf16", "lora-bf16"]
 )
 def test_training_starts_at_ln_2_bit_for_bit(
-    make_job: MakeJob, tmp_path: Path, overrides: dict[str, Any]
+    make_job: MakeJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: dict[str, Any],
+    layout: str,
+    logits: str,
 ) -> None:
     """The reference log-probs equal the first step's, so every margin is 0 and not merely small."""
-    job = make_job(tmp_path, overrides | {"training.epochs": 1})
+    monkeypatch.setattr(head, "CHUNK_ELEMENTS", 262 * 7)
+    how = {"training.layout": layout, "training.logits": logits, "training.checkpointing": "never"}
+    job = make_job(tmp_path, overrides | how | {"training.epochs": 1})
     train(job)
     first = next(jsonl.read(job.metrics))
     assert first["train/dpo"] == pytest.approx(0.6931472, abs=1e-7)
     zero = [key for key in first if key.startswith(("train/margin", "train/reward", "train/chosen_drift"))]
     assert len(zero) >= 12
     assert all(first[key] == 0.0 for key in zero)
+    chosen = json.loads(job.choices.read_text())
+    assert (chosen["layout"], chosen["keep_logits"]) == (layout, logits == "kept")
 
 
 def test_the_gate_fires_with_another_reference(make_job: MakeJob, tmp_path: Path, stranger: str) -> None:

@@ -60,7 +60,7 @@ def test_all_ranks_of_a_step_name_its_pairs_and_a_filler_names_none() -> None:
         Batcher(pairs, 0, Layout.SHARED, 20, rank=r, ranks=3).step(7, Step(0, (1, 0))) for r in range(3)
     ]
     assert [batch.pairs.tolist() for batch in batches] == [[1, 0]] * 3
-    assert {(batch.totals, batch.tokens) for batch in batches} == {((2, 4), 15)}
+    assert {(batch.totals, batch.tokens) for batch in batches} == {((2, 4), 22)}
     own = [[m.pairs.tolist() for m in batch.micro_batches] for batch in batches]
     assert sorted(own) == [[[]], [[0]], [[1]]]
     (filler,) = next(batch for batch in batches if not len(batch.micro_batches[0].pairs)).micro_batches
