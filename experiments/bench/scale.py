@@ -117,7 +117,7 @@ def _duration(seconds: float) -> str:
 
 def _cases() -> list[tuple[str, Settings]]:
     return [
-        (model, Settings(bf16=True, lora_rank=rank, devices=count, sharded=sharded))
+        (model, Settings(fused=True, bf16=True, lora_rank=rank, devices=count, sharded=sharded))
         for model in MODELS
         for rank in (0, RANK)
         for count in COUNTS
@@ -128,7 +128,7 @@ def _cases() -> list[tuple[str, Settings]]:
 def _counted() -> str:
     names = ["state", "bf16 copies", "activations", "with checkpointing", "kept logits"]
     header = ["model", "training", "trained (10^9)", *(f"{name} (GB)" for name in names), "TFLOP a pair"]
-    settings = (Settings(bf16=True), Settings(bf16=True, lora_rank=RANK))
+    settings = (Settings(fused=True, bf16=True), Settings(fused=True, bf16=True, lora_rank=RANK))
     return _table(header, [_counted_row(model, how) for model in MODELS for how in settings])
 
 

@@ -211,6 +211,7 @@ def _settings(situation: Situation) -> Settings:
         lora_targets=lora.target_modules,
         devices=trainer.ranks,
         sharded=trainer.strategy is Strategy.FSDP,
+        fused=not situation.config.training.compile,
     )
 
 

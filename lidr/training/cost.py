@@ -103,13 +103,15 @@ def block_bytes(shape: ModelShape, settings: Settings) -> int:
     k, v, its output and the fp32 log-sum-exp; the rotation nothing of its own. The MLP keeps the gate's output,
     its activation and the other half. Matrices that train keep their input: in fp32 one for all that share it; in
     bf16 autocast makes a copy for each, except where the input is bf16 already, and peft makes one even then.
+    Fused, a norm keeps its input and 1/rms, the gate not its activation, and matrices share a bf16 input too.
     """
     norms = shape.norms * _norm(settings, shape.hidden, settings.stream)
     if shape.qk_norm:
         heads = shape.heads + shape.kv_heads
         norms += heads * _norm(settings, shape.head_dim, settings.compute)
-    attention = settings.compute * 2 * (shape.queries + shape.keys) + FP32 * shape.heads
-    gate = settings.compute * 3 * shape.intermediate
+    attention = settings.compute * 2 * (shape.queries + shape.keys)
+    attention += 0 if settings.fused else FP32 * shape.heads
+    gate = settings.compute * (2 if settings.fused and shape.silu else 3) * shape.intermediate
     inputs = settings.compute * _linear_inputs(shape, settings)
     between = settings.compute * settings.lora_rank * len(settings.trained(shape))
     return norms + attention + gate + inputs + between
@@ -117,13 +119,15 @@ def block_bytes(shape: ModelShape, settings: Settings) -> int:
 
 def _norm(settings: Settings, width: int, element: int) -> int:
     """Bytes that a norm over one vector keeps; `element`: bytes of a number of its input."""
+    if settings.fused:
+        return element * width + FP32
     return FP32 * (width + 1) + (0 if settings.lora else element * width)
 
 
 def _linear_inputs(shape: ModelShape, settings: Settings) -> int:
     """Numbers per token that the matrices of a block keep of their inputs, beyond what attention keeps."""
     trained = settings.trained(shape)
-    if settings.bf16:
+    if settings.bf16 and (settings.lora or not settings.fused):
         return sum(shape.linears[n].inputs for n in trained if settings.lora or n != "o_proj")
     shared = [{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}]
     width = sum(shape.hidden for group in shared if group & set(trained))
@@ -135,7 +139,7 @@ def activations(
 ) -> Activations:
     """What is kept of a micro-batch of so many tokens, padding included."""
     block, h = block_bytes(shape, settings), shape.hidden
-    norm = FP32 * (h + 1 + (0 if settings.lora else h))
+    norm = _norm(settings, h, settings.stream)
     ends = (
         tokens * (8 + 2 * settings.stream * shape.head_dim + norm) + completion_tokens * settings.compute * h
     )

@@ -19,6 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from lidr.config import FirstLoss, ObjectiveConfig, Precision, TrainingConfig
 from lidr.errors import LidrError
 from lidr.training import objective as o
+from lidr.training import optimizer_state
 from lidr.training.batching import StepBatch
 from lidr.training.distributed import share_terms
 from lidr.training.logprobs import response_log_probs
@@ -29,7 +30,7 @@ from lidr.training.pairs import TokenPair
 from lidr.training.ranks import ALONE, Ranks
 from lidr.training.reference import ReferenceLogProbs
 from lidr.training.schedule import lr_factor
-from lidr.training.sharding import whole
+from lidr.training.sharding import is_sharding, whole
 
 GATE_TOLERANCE = {Precision.FP32: 1e-4, Precision.BF16: 1e-3}
 CHECKPOINT_ENTRY = "lidr"
@@ -148,6 +149,10 @@ class PreferenceModule(pl.LightningModule):
         """Keeps only what trains, and says what it was trained from."""
         trained = self._trained_names()
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+        every = [name for name, _ in self.named_parameters()]
+        names = every if is_sharding(self.trainer) else self._optimized_names()
+        states = checkpoint["optimizer_states"]
+        checkpoint["optimizer_states"] = [optimizer_state.named(state, names) for state in states]
         checkpoint[CHECKPOINT_ENTRY] = {"key": self.plan.key, "step": self.global_step}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -156,6 +161,13 @@ class PreferenceModule(pl.LightningModule):
             raise LidrError(
                 "the checkpoint holds other parameters than the model trains", instead="delete last.ckpt"
             )
+        order, states = self._optimized_names(), checkpoint["optimizer_states"]
+        checkpoint["optimizer_states"] = [optimizer_state.numbered(state, order) for state in states]
+
+    def _optimized_names(self) -> list[str]:
+        """In the optimizer's order: matrices, then vectors."""
+        trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        return sorted(trained, key=lambda name: trained[name].ndim < 2)
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.named_parameters() if parameter.requires_grad}

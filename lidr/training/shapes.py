@@ -41,6 +41,7 @@ class ModelShape:
         norms: RMSNorms of width `hidden` in a block.
         qk_norm: whether a norm goes over each head's queries and keys too.
         vectors: parameters of a block besides its matrices and those norms: biases, norms of queries and keys.
+        silu: whether SiLU gates the MLP.
     """
 
     layers: int
@@ -54,6 +55,7 @@ class ModelShape:
     norms: int = 2
     qk_norm: bool = False
     vectors: int = 0
+    silu: bool = True
 
     @staticmethod
     def of(config: PretrainedConfig) -> ModelShape | None:
@@ -79,7 +81,9 @@ class ModelShape:
         }
         if not all(isinstance(value, int) for value in values.values()):
             return None
-        plain = ModelShape(**values, tied=bool(getattr(text, "tie_word_embeddings", False)))
+        gate = str(getattr(text, "hidden_act", None) or getattr(text, "hidden_activation", ""))
+        tied = bool(getattr(text, "tie_word_embeddings", False))
+        plain = ModelShape(**values, tied=tied, silu=gate == "silu")
         return plain._with_vectors(text)
 
     def _with_vectors(self, text: Any) -> ModelShape:
@@ -161,6 +165,7 @@ class Settings:
         lora_targets: matrices of a block with an adapter; none of a block's names, as in "all-linear": all.
         devices: how many share an optimizer step's pairs.
         sharded: FSDP, by block, rather than DDP, which holds everything on every device.
+        fused: norms, rotary embeddings and SiLU-gated activations as in `fused`, not as in transformers.
     """
 
     bf16: bool
@@ -168,6 +173,7 @@ class Settings:
     lora_targets: tuple[str, ...] = ()
     devices: int = 1
     sharded: bool = False
+    fused: bool = False
 
     @property
     def lora(self) -> bool:

@@ -14,7 +14,9 @@ from lidr.training import attention, cpu_attention, segments
 from lidr.training.segments import Segment, Segments
 
 # Tokens of a sequence, and of the segments that go on from its first half.
-ROWS = st.lists(st.tuples(st.integers(1, 12), st.lists(st.integers(1, 12), max_size=3)), min_size=1, max_size=4)
+ROWS = st.lists(
+    st.tuples(st.integers(1, 12), st.lists(st.integers(1, 12), max_size=3)), min_size=1, max_size=4
+)
 WIDTH = 4
 
 

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-from lidr.training import cost
+from lidr.config import Layout
+from lidr.training import cost, fusing
 from lidr.training.cost import GIB, choose
+from lidr.training.segments import Segment, Segments
 from lidr.training.shapes import ModelShape, Settings, Work, causal, flops, traffic
+from lidr.training.support import use_layout
 
 ROOT = Path(__file__).parents[2]
 LLAMA_8B = ModelShape(32, 4096, 32, 8, 128, 14336, 128256, tied=False)  # its config.json
@@ -123,7 +126,8 @@ def kept_bytes(model: Any, settings: Settings, tokens: int) -> int:
         torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
         torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16),
     ):
-        output = body(input_ids=ids, use_cache=False)
+        packed = Segments([Segment(0, tokens, 0, 0)])
+        output = body(input_ids=ids, use_cache=False, packed_segments=packed)
         assert output.last_hidden_state.requires_grad
     return sum(t.untyped_storage().nbytes() for at, t in kept.items() if at not in own)
 
@@ -143,6 +147,20 @@ def test_what_a_forward_keeps_is_what_is_counted(name: str, settings: Settings) 
     if settings == FULL_BF16:
         copies = cost.state(shape, settings).copies - 2 * shape.embedding  # the head is not in this forward
         assert copies == pytest.approx(short - counted / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma"])
+def test_what_a_fused_forward_keeps_is_what_is_counted(name: str, settings: Settings) -> None:
+    """With packed attention, as in a training."""
+    config, shape, fused = CONFIGS[name], shape_of(CONFIGS[name]), replace(settings, fused=True)
+    model = trained(config, settings)
+    fusing.fuse(model)
+    use_layout(model, Layout.SHARED)
+    with fusing.fused_rotary(model):
+        kept = kept_bytes(model, settings, 192) - kept_bytes(model, settings, 64)
+    counted = cost.activations(shape, fused, 128, 0, checkpointing=False).total
+    assert counted == pytest.approx(kept, rel=0.07 if settings.lora else 0.01)
 
 
 @pytest.mark.parametrize("settings", [FULL, FULL_BF16], ids=["fp32", "bf16"])

@@ -27,9 +27,7 @@ def test_sums_over_the_response_of_each_row(family: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("family", ["cohere", "gemma2"])
-def test_what_a_model_does_to_its_logits_still_happens(
-    family: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_a_model_does_to_its_logits_still_happens(family: str, caplog: pytest.LogCaptureFixture) -> None:
     """Cohere scales them, Gemma 2 caps them; found out once for each model, and said."""
     built = model(family)
     with caplog.at_level(logging.INFO, "lidr.training.logprobs"):

@@ -96,9 +96,7 @@ def reference_log_probs(way: str, models: Models, layout: Layout, precision: Pre
     batch = microbatch.make(PAIRS, ALL, layout, 0)
     if way == "cached":
         support.use_layout(models.base, layout)
-        return reference.compute(
-            models.base, [batch], len(PAIRS), CPU, numerics(precision), lambda _: None
-        )
+        return reference.compute(models.base, [batch], len(PAIRS), CPU, numerics(precision), lambda _: None)
     frozen = models.frozen if way == "frozen copy" else models.policy
     support.use_layout(frozen, layout)
     off = frozen.disable_adapter() if way == "adapter off" else contextlib.nullcontext()
@@ -113,7 +111,12 @@ class Result(NamedTuple):
 
 
 def computed(
-    models: Models, ref: ReferenceLogProbs, layout: Layout, keep: bool, precision: Precision, config: RunConfig
+    models: Models,
+    ref: ReferenceLogProbs,
+    layout: Layout,
+    keep: bool,
+    precision: Precision,
+    config: RunConfig,
 ) -> Result:
     """By the training module."""
     support.use_layout(models.policy, layout)
