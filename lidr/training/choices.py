@@ -111,11 +111,11 @@ def settle(model: PreTrainedModel, situation: Situation, path: Path, ranks: Rank
 def _read(path: Path, asked: str) -> Choices | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        layout, reasons = Layout(values["layout"]), tuple(values["reasons"])
+        choices = Choices(**{**values, "layout": layout, "reasons": reasons})
+    except (OSError, ValueError, LookupError, TypeError):  # none, or torn, or of another version
         return None
-    if values.get("asked") != asked:
-        return None
-    return Choices(**{**values, "layout": Layout(values["layout"]), "reasons": tuple(values["reasons"])})
+    return choices if choices.asked == asked else None
 
 
 def _choose(model: PreTrainedModel, situation: Situation) -> Choices:

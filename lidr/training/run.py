@@ -18,7 +18,7 @@ from lidr.chat import ChatFormat
 from lidr.config import Precision, Reference
 from lidr.hashing import sha256
 from lidr.models import load_tokenizer
-from lidr.training import blocks, choices, fingerprint, fusing, policy, reference, resume, support
+from lidr.training import allocator, blocks, choices, fingerprint, fusing, policy, reference, resume, support
 from lidr.training.choices import Choices, Situation
 from lidr.training.datamodule import PairData
 from lidr.training.distributed import build_trainer
@@ -54,6 +54,8 @@ def train(job: TrainingJob) -> TrainingSummary:
     started = time.perf_counter()
     job.check()
     job.folder.mkdir(parents=True, exist_ok=True)
+    if job.device.type == "cpu":
+        allocator.keep_freed_memory()
     with contained(), ExitStack() as patches:
         precision = choices.precision_of(job.config, job.device)
         trainer = build_trainer(job.config.trainer, precision, job.device, job.folder)

@@ -278,18 +278,23 @@ def test_the_reason_is_logged_and_what_does_not_fit_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("layout", "largest"),
-    [(Layout.PADDED, (88, 29)), (Layout.PACKED, (84, 29)), (Layout.SHARED, (43, 23))],
+    ("layout", "budget", "divided", "largest"),
+    [
+        (Layout.PADDED, 88, [[5], [3, 1], [2, 4], [0]], (88, 39)),
+        (Layout.PACKED, 84, [[3, 4], [1, 2, 5], [0]], (82, 54)),
+        (Layout.SHARED, 45, [[2, 3], [5, 1], [4, 0]], (45, 31)),
+    ],
 )
-def test_the_largest_micro_batch_counts(situation: Any, layout: Layout, largest: tuple[int, int]) -> None:
-    """With 88, 84 and 45 tokens to a forward pass; a pair of (prompt, chosen, rejected) needs
+def test_the_largest_micro_batch_counts(
+    situation: Any, layout: Layout, budget: int, divided: list[list[int]], largest: tuple[int, int]
+) -> None:
+    """Most tokens, and most predicted ones. A pair of (prompt, chosen, rejected) tokens takes in a forward pass
 
-    padded  (5, 7, 4) 24, (12, 1, 6) 36, (3, 14, 9) 34, (17, 5, 1) 44, (8, 8, 8) 32, (2, 3, 21) 46
-    packed            19,            29,            27,            38,            30,            26
-    shared            14,            17,            24,            21,            22,            24
+             (5, 7, 4)  (12, 1, 6)  (3, 14, 9)  (17, 5, 1)  (8, 8, 8)  (2, 3, 21)
+    padded          24          36          34          44         32          46
+    packed          19          29          27          38         30          26
+    shared          14          17          24          21         22          24
     """
-    budget = {Layout.PADDED: 88, Layout.PACKED: 84, Layout.SHARED: 45}[layout]
     batcher = Batcher(PAIRS, 0, layout, budget)
-    sizes = [(batcher.divide(range(6)), choices._largest(situation(), batcher))]
-    print(sizes)
+    assert batcher.divide(range(len(PAIRS))) == divided
     assert choices._largest(situation(), batcher) == largest
