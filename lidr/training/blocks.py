@@ -25,8 +25,10 @@ def prepare(model: nn.Module, *, checkpointing: bool, compiled: bool) -> None:
     Checkpointing here works in evaluation mode too, where transformers' own is silently off: the policy stays in
     it to keep dropout off. Blocks compile once for all lengths.
     """
+    if not (checkpointing or compiled):
+        return
     found = blocks(model)
-    if not found and (checkpointing or compiled):
+    if not found:
         log.warning("%s has no blocks to checkpoint or compile", type(model).__name__)
     for block in found:
         forward: Any = block.forward
@@ -34,5 +36,4 @@ def prepare(model: nn.Module, *, checkpointing: bool, compiled: bool) -> None:
             forward = torch.compile(forward, dynamic=True)
         if checkpointing:
             forward = partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
-        if forward is not block.forward:
-            block.forward = forward
+        block.forward = forward

@@ -17,10 +17,25 @@ from lidr import jsonl
 from lidr.config import to_yaml
 from lidr.errors import LidrError
 from lidr.training import TrainingJob, resume, train
+from lidr.training.module import PreferenceModule
 from tests.training.conftest import MakeJob
 
 STEPS = 6  # 11 pairs, 4 per step, 2 epochs; a checkpoint after steps 2 and 4
-VARIANTS = {"full": {}, "lora": {"lora.rank": 2}, "sft": {"objective.name": "sft"}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "lora": {"lora.rank": 2},
+    "sft": {"objective.name": "sft"},
+    # Each step in several micro-batches:
+    "shared-lora": {"training.layout": "shared", "training.token_budget": 100, "lora.rank": 2},
+    "sparing-bf16": {
+        "training.layout": "packed",
+        "training.token_budget": 100,
+        "training.logits": "chunked",
+        "training.checkpointing": "always",
+        "trainer.precision": "bf16",
+    },
+}
+EVERY_KILL = ("full", "lora", "sft")
 
 
 class Killed(BaseException):
@@ -125,18 +140,25 @@ def uninterrupted(
     return results
 
 
-@pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS.keys())
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "when"),
+    [
+        (variant, when)
+        for variant in VARIANTS
+        for when in KILLS
+        if variant in EVERY_KILL or when in ("between checkpoints", "while checkpointing")
+    ],
+)
 def test_resumed_equals_uninterrupted(
     make_job: MakeJob,
     tmp_path: Path,
     uninterrupted: dict[str, tuple[bytes, list[dict[str, Any]]]],
     variant: str,
-    kill: Kill,
+    when: str,
 ) -> None:
     job = make_job(tmp_path, VARIANTS[variant])
     with pytest.MonkeyPatch.context() as monkeypatch:
-        kill(monkeypatch)
+        KILLS[when](monkeypatch)
         with pytest.raises(Killed):
             train(job)
     assert not job.output.exists(), "a model folder is there whole or not at all"
@@ -144,6 +166,24 @@ def test_resumed_equals_uninterrupted(
     assert result(job) == uninterrupted[variant]
     assert not job.checkpoint.exists()
     assert sorted(path.name for path in job.output.parent.iterdir()) == ["model", "training"]
+
+
+@pytest.mark.parametrize("variant", ["shared-lora", "sparing-bf16"])
+def test_the_steps_have_several_micro_batches(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    counts = []
+    step = PreferenceModule.training_step
+
+    def spy(self: PreferenceModule, batch: Any, batch_idx: int) -> Any:
+        counts.append(len(batch.micro_batches))
+        assert all(m.segments is not None for m in batch.micro_batches)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PreferenceModule, "training_step", spy)
+    train(make_job(tmp_path, VARIANTS[variant]))
+    assert len(counts) == STEPS
+    assert min(counts) >= 2
 
 
 def test_a_checkpoint_is_gone_on_from(make_job: MakeJob, tmp_path: Path) -> None:
@@ -196,6 +236,7 @@ import sys, time
 from pathlib import Path
 from lidr.config import read_config
 from lidr.training import TrainingJob, resume, train
+from lidr.training.module import PreferenceModule
 
 root, pairs, m_0 = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 real = resume.LastCheckpoint.on_train_batch_end
