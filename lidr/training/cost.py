@@ -103,14 +103,16 @@ def block_bytes(shape: ModelShape, settings: Settings) -> int:
     k, v, its output and the fp32 log-sum-exp; the rotation nothing of its own. The MLP keeps the gate's output,
     its activation and the other half. Matrices that train keep their input: in fp32 one for all that share it; in
     bf16 autocast makes a copy for each, except where the input is bf16 already, and peft makes one even then.
-    Fused, a norm keeps its input and 1/rms, the gate not its activation, and matrices share a bf16 input too.
+    Fused, a norm keeps its input and 1/rms, attention not its output, the gate neither its activation nor, in full
+    training, its product; and matrices share a bf16 input too.
     """
     norms = shape.norms * _norm(settings, shape.hidden, settings.stream)
     if shape.qk_norm:
         heads = shape.heads + shape.kv_heads
         norms += heads * _norm(settings, shape.head_dim, settings.compute)
-    attention = settings.compute * 2 * (shape.queries + shape.keys)
-    attention += 0 if settings.fused else FP32 * shape.heads
+    attention = settings.compute * (shape.queries + 2 * shape.keys)
+    if not settings.fused:
+        attention += settings.compute * shape.queries + FP32 * shape.heads
     gate = settings.compute * (2 if settings.fused and shape.silu else 3) * shape.intermediate
     inputs = settings.compute * _linear_inputs(shape, settings)
     between = settings.compute * settings.lora_rank * len(settings.trained(shape))
@@ -131,7 +133,10 @@ def _linear_inputs(shape: ModelShape, settings: Settings) -> int:
         return sum(shape.linears[n].inputs for n in trained if settings.lora or n != "o_proj")
     shared = [{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}]
     width = sum(shape.hidden for group in shared if group & set(trained))
-    return width + (shape.intermediate if "down_proj" in trained else 0)
+    if settings.fused and "o_proj" in trained:
+        width += shape.queries
+    kept_product = "down_proj" in trained and not (settings.fused and shape.silu and not settings.lora)
+    return width + (shape.intermediate if kept_product else 0)
 
 
 def activations(

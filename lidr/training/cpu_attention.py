@@ -49,17 +49,16 @@ class _SegmentAttention(torch.autograd.Function):
                 part.low(weights, "weights"), block.keys(part.value), out=product
             )
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(query, key, value, out)
+            ctx.save_for_backward(query, key, value)
             ctx.segments, ctx.scale = segments, scale
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out = ctx.saved_tensors
+        query, key, value = ctx.saved_tensors
         _, heads, time, width = query.shape
         part, grad = _Row(query, key, value, ctx.scale), grads[0][0].transpose(0, 1)
         values = part.value.float()
-        along = (grads[0].float() * out).sum(-1)[0].T[:, :, None]
         d_query = query.new_empty(heads, time, width)
         d_key, d_value = (torch.zeros(heads, time, width) for _ in range(2))
         for block in ctx.segments.blocks:
@@ -69,8 +68,7 @@ class _SegmentAttention(torch.autograd.Function):
             product = _buffer("keys", (heads, weights.shape[2], width), query.dtype)
             block.add(d_value, torch.bmm(low.transpose(1, 2), own_low, out=product))
             slope = torch.bmm(own, block.keys(values).transpose(1, 2), out=_buffer("scores", weights.shape))
-            slope.sub_(along[:, block.start : block.end]).mul_(weights)
-            low = part.low(slope, "weights")
+            low = part.low(_softmax_backward(slope, weights), "weights")
             rows = _buffer("out", own.shape, query.dtype)
             d_query[:, block.start : block.end] = torch.bmm(low, block.keys(part.key), out=rows)
             queries = part.low(part.scaled(block), "queries")
@@ -78,6 +76,13 @@ class _SegmentAttention(torch.autograd.Function):
         shape = (key.shape[1], -1, time, width)
         d_key, d_value = (t.view(shape).sum(1)[None].to(key.dtype) for t in (d_key, d_value))
         return d_query.mul_(ctx.scale)[None], d_key, d_value, None, None
+
+
+def _softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of the scores, in a pass over each row."""
+    out = _buffer("slope", grad.shape)
+    torch.ops.aten._softmax_backward_data.out(grad, weights, -1, torch.float32, grad_input=out)
+    return out
 
 
 class _Row:

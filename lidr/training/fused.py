@@ -80,27 +80,64 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return gated
 
 
+def swiglu_down(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
+    """(silu(gate) * up) @ weight.T; the product is computed again in the backward rather than kept."""
+    dtype = output_dtype(gate, weight)
+    with torch.autocast(gate.device.type, enabled=False):
+        out: Tensor = _SwiGluDown.apply(gate.to(dtype), up.to(dtype), weight.to(dtype))  # type: ignore[no-untyped-call]
+    return out
+
+
 class _SwiGlu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
-        out = torch.empty_like(gate)
-        flat = [t.view(-1, gate.shape[-1]) for t in (gate, up, out)]
-        for piece in _pieces(*flat[0].shape):
-            torch.mul(silu(flat[0][piece]), flat[1][piece], out=flat[2][piece])
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(gate, up)
-        return out
+        return _gated(gate, up)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
-        d_gate, d_up = torch.empty_like(gate), torch.empty_like(up)
-        flat = [t.reshape(-1, gate.shape[-1]) for t in (gate, up, grads[0], d_gate, d_up)]
-        for piece in _pieces(*flat[0].shape):
-            g, u, grad = (t[piece] for t in flat[:3])
-            flat[3][piece] = torch.ops.aten.silu_backward(grad * u, g)
-            torch.mul(grad, silu(g), out=flat[4][piece])
-        return d_gate, d_up
+        return _gate_gradients(gate, up, grads[0], None)
+
+
+class _SwiGluDown(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(gate, up, weight)
+        return _gated(gate, up) @ weight.T
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up, weight = ctx.saved_tensors
+        product = torch.empty_like(gate) if ctx.needs_input_grad[2] else None
+        d_gate, d_up = _gate_gradients(gate, up, grads[0] @ weight, product)
+        if product is None:
+            return d_gate, d_up, None
+        return d_gate, d_up, grads[0].flatten(0, -2).T @ product.flatten(0, -2)
+
+
+def _gated(gate: Tensor, up: Tensor) -> Tensor:
+    out = torch.empty_like(gate)
+    g, u, result = (t.view(-1, gate.shape[-1]) for t in (gate, up, out))
+    for piece in _pieces(*g.shape):
+        torch.mul(silu(g[piece]), u[piece], out=result[piece])
+    return out
+
+
+def _gate_gradients(gate: Tensor, up: Tensor, grad: Tensor, product: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Gradients of gate and up; fills `product` with silu(gate) * up where it is given."""
+    d_gate, d_up = torch.empty_like(gate), torch.empty_like(up)
+    width = gate.shape[-1]
+    g, u, slope, by_gate, by_up = (t.reshape(-1, width) for t in (gate, up, grad, d_gate, d_up))
+    for piece in _pieces(*g.shape):
+        activated = silu(g[piece])
+        by_gate[piece] = torch.ops.aten.silu_backward(slope[piece] * u[piece], g[piece])
+        torch.mul(slope[piece], activated, out=by_up[piece])
+        if product is not None:
+            torch.mul(activated, u[piece], out=product.view(-1, width)[piece])
+    return d_gate, d_up
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

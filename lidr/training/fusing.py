@@ -55,7 +55,10 @@ def _gated(module: Any) -> Callable[[Tensor], Tensor] | None:
         return None
     if "silu" not in type(module.act_fn).__name__.lower():
         return None
-    return lambda x: module.down_proj(fused.swiglu(module.gate_proj(x), module.up_proj(x)))
+    down = module.down_proj
+    if type(down) is nn.Linear and down.bias is None:
+        return lambda x: fused.swiglu_down(module.gate_proj(x), module.up_proj(x), down.weight)
+    return lambda x: down(fused.swiglu(module.gate_proj(x), module.up_proj(x)))
 
 
 @torch.no_grad()

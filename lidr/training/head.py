@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 _SOFTMAX_ELEMENTS = 2**19  # elements of a block of fp32 logits, so that it stays in a CPU's cache
+_CACHED_ELEMENTS = 2**24  # elements of logits that the softmax reads while they are still in it
 CHUNK_ELEMENTS = 2**25  # elements of a chunk of logits: 64 MiB in bf16
 
 
@@ -45,9 +46,18 @@ def token_log_probs(
 class _Kept(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-        logits = linear(hidden, weight, bias)
-        log_probs, sums = _log_softmax_at(logits, targets, replace=any(ctx.needs_input_grad))
-        if any(ctx.needs_input_grad):
+        trains = any(ctx.needs_input_grad)
+        chunks = _chunks(hidden, weight, _CACHED_ELEMENTS)
+        logits = hidden.new_empty(len(hidden) if trains else chunks[0].stop, len(weight))
+        parts = []
+        for rows in chunks:
+            own = rows if trains else slice(0, len(hidden[rows]))
+            chunk = torch.mm(hidden[rows], weight.T, out=logits[own])
+            if bias is not None:
+                chunk += bias
+            parts.append(_log_softmax_at(chunk, targets[rows], replace=trains))
+        log_probs, sums = (torch.cat(column) for column in zip(*parts, strict=True))
+        if trains:
             ctx.save_for_backward(hidden, weight, targets, sums)
             ctx.exponentials = logits
         return log_probs
@@ -73,7 +83,7 @@ class _Chunked(torch.autograd.Function):
         frozen = wants_hidden and not any(head_wants)
         slope = torch.empty_like(hidden) if frozen else None
         parts = []
-        for rows in _chunks(hidden, weight):
+        for rows in _chunks(hidden, weight, CHUNK_ELEMENTS):
             logits = linear(hidden[rows], weight, bias)
             log_probs, sums = _log_softmax_at(logits, targets[rows], replace=slope is not None)
             if slope is not None:
@@ -96,7 +106,7 @@ class _Chunked(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden) if wants[0] else None
         d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants[1] else None
         d_bias = torch.zeros(bias.shape, dtype=torch.float32, device=weight.device) if wants[2] else None
-        for rows in _chunks(hidden, weight):
+        for rows in _chunks(hidden, weight, CHUNK_ELEMENTS):
             d_logits = linear(hidden[rows], weight, bias)
             _, sums = _log_softmax_at(d_logits, targets[rows], replace=True)
             _to_gradient(d_logits, targets[rows], sums, grads[0][rows])
@@ -114,8 +124,8 @@ class _Chunked(torch.autograd.Function):
         )
 
 
-def _chunks(hidden: Tensor, weight: Tensor) -> list[slice]:
-    size = max(1, CHUNK_ELEMENTS // len(weight))
+def _chunks(hidden: Tensor, weight: Tensor, elements: int) -> list[slice]:
+    size = max(1, elements // len(weight))
     return [slice(start, start + size) for start in range(0, len(hidden), size)]
 
 

@@ -46,6 +46,7 @@ SHAPE: dict[str, Any] = {
 _ENDS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
 FAMILIES: dict[str, PretrainedConfig] = {
     "llama": LlamaConfig(**SHAPE),
+    "one-layer-llama": LlamaConfig(**{**SHAPE, "num_hidden_layers": 1}),
     "tied-llama": LlamaConfig(**SHAPE, tie_word_embeddings=True),
     "qwen2": Qwen2Config(**SHAPE),
     "gemma": GemmaConfig(**SHAPE, head_dim=16),

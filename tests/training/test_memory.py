@@ -17,7 +17,9 @@ from lidr.training.logprobs import response_log_probs
 from lidr.training.memory import budget_named
 from tests.training.conftest import MakeConfig, MakeJob
 
-ON_CPU = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+ON_CPU = (
+    "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+)
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError(ON_CPU),
