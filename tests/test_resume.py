@@ -68,11 +68,11 @@ def without_times(value: object) -> object:
 
 
 def content(run: Path) -> dict[str, object]:
-    """Every file a run leaves but logs and locks; of JSON files all but the times."""
+    """Every file a run leaves but logs, locks and what was measured; of JSON files all but the times."""
     files: dict[str, object] = {}
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
         name = str(path.relative_to(run))
-        if path.name in ("log.txt", "timing.jsonl", "config.yaml") or path.suffix in (".lock", ".pdf"):
+        if path.name in ("log.txt", "timing.jsonl", "choices.json", "config.yaml") or path.suffix in (".lock", ".pdf"):
             continue
         files[name] = (
             without_times(json.loads(path.read_bytes())) if path.suffix == ".json" else path.read_bytes()

@@ -76,20 +76,22 @@ def numerics(precision: Precision) -> contextlib.AbstractContextManager[Any]:
 
 
 @pytest.fixture
-def chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def chunks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Chunks of 5 rows of logits and softmaxes of 3; lists how many each call took."""
-    counts = []
+    counts: list[int] = []
     real = head._chunks
 
-    def count(hidden: Tensor, weight: Tensor) -> list[slice]:
-        found = real(hidden, weight)
-        counts.append(len(found))
+    def count(hidden: Tensor, weight: Tensor, elements: int) -> list[slice]:
+        found = real(hidden, weight, elements)
+        if elements == head.CHUNK_ELEMENTS:
+            counts.append(len(found))
         return found
 
     monkeypatch.setattr(head, "CHUNK_ELEMENTS", 5 * VOCABULARY)
     monkeypatch.setattr(head, "_SOFTMAX_ELEMENTS", 3 * VOCABULARY)
+    monkeypatch.setattr(head, "_CACHED_ELEMENTS", 4 * VOCABULARY)
     monkeypatch.setattr(head, "_chunks", count)
-    yield counts
+    return counts
 
 
 def reference_log_probs(way: str, models: Models, layout: Layout, precision: Precision) -> ReferenceLogProbs:
