@@ -11,7 +11,7 @@ SMOLLM2 := models/SmolLM2-135M-Instruct
 .PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu scale
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(READY) ## install, run two iterations on the built-in lab, end with a table and a report
 	$(BIN)/lidr run experiment=lab

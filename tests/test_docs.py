@@ -21,7 +21,7 @@ WRONG_ON_PURPOSE = "objective.betta"
 
 def commands() -> list[str]:
     """Every line of README and of config headers that starts with ``lidr``, without its trailing remark."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "lidr" / "lab" / "README.md"]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "lidr" / "lab" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
     lines += [line.lstrip("# ") for path in HEADERS for line in path.read_text(encoding="utf-8").splitlines()]
     found = [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("lidr ")]
@@ -64,7 +64,7 @@ def test_an_experiment_file_is_global_and_names_its_command(path: Path) -> None:
 def test_make_targets_in_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"^make (\w+)", readme, flags=re.MULTILINE):
+    for target in re.findall(r"^make ([\w-]+)", readme, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 

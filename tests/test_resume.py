@@ -53,7 +53,7 @@ def finish(outputs: Path, *overrides: str) -> Path:
 def kill_when(process: subprocess.Popen[bytes], outputs: Path, appears: str) -> bool:
     """SIGKILL to the whole group as soon as a file has content; False where the run was over first."""
     while process.poll() is None:
-        if any(p.stat().st_size for p in outputs.rglob(appears)):
+        if any(p.stat().st_size for p in outputs.glob(f"*/*/{appears}")):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return True
@@ -72,7 +72,10 @@ def content(run: Path) -> dict[str, object]:
     files: dict[str, object] = {}
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
         name = str(path.relative_to(run))
-        if path.name in ("log.txt", "timing.jsonl", "choices.json", "config.yaml") or path.suffix in (".lock", ".pdf"):
+        if path.name in ("log.txt", "timing.jsonl", "choices.json", "config.yaml") or path.suffix in (
+            ".lock",
+            ".pdf",
+        ):
             continue
         files[name] = (
             without_times(json.loads(path.read_bytes())) if path.suffix == ".json" else path.read_bytes()

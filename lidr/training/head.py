@@ -37,6 +37,9 @@ def token_log_probs(
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    if not torch.is_grad_enabled():  # a function is told of gradients that are wanted all the same
+        hidden, weight = hidden.detach(), weight.detach()
+        bias = None if bias is None else bias.detach()
     with torch.autocast(device, enabled=False):
         function = _Kept if keep else _Chunked
         log_probs: Tensor = function.apply(hidden, weight, bias, targets)  # type: ignore[no-untyped-call]
@@ -126,7 +129,7 @@ class _Chunked(torch.autograd.Function):
 
 def _chunks(hidden: Tensor, weight: Tensor, elements: int) -> list[slice]:
     size = max(1, elements // len(weight))
-    return [slice(start, start + size) for start in range(0, len(hidden), size)]
+    return [slice(start, min(start + size, len(hidden))) for start in range(0, len(hidden), size)]
 
 
 def _blocks(logits: Tensor) -> list[slice]:

@@ -1,11 +1,13 @@
 import logging
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedModel
 
 from lidr.config import Layout
-from lidr.training import microbatch
+from lidr.training import logprobs, microbatch
+from lidr.training.head import token_log_probs
 from lidr.training.logprobs import plain_head, response_log_probs
 from lidr.training.microbatch import MicroBatch
 from tests.training.cases import LENGTHS, definition, model, token_pairs_of
@@ -42,15 +44,13 @@ def test_what_a_model_does_to_its_logits_still_happens(family: str, caplog: pyte
 @torch.no_grad()
 def test_the_head_works_at_response_positions_only() -> None:
     built, rows = model(), []
-    linear = torch.nn.functional.linear
 
-    def spy(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        if weight is built.lm_head.weight:
-            rows.append(len(hidden))
-        return linear(hidden, weight, bias)
+    def spy(hidden: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        rows.append(len(hidden))
+        return token_log_probs(hidden, *args, **options)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("lidr.training.head.linear", spy)
+        monkeypatch.setattr(logprobs, "token_log_probs", spy)
         response_log_probs(built, padded())
     assert sum(rows) == sum(chosen + rejected for _, chosen, rejected in LENGTHS)
 

@@ -16,9 +16,8 @@ from lidr.errors import LidrError
 from lidr.training import TrainingJob, microbatch, train
 from lidr.training.logprobs import response_log_probs
 from lidr.training.pairs import TokenPairs
-from tests.training.conftest import MakeJob
+from tests.training.conftest import LORA, MakeJob
 
-LORA = {"lora.rank": 2}
 # peft 0.21 reads an attribute that transformers 5.23 has renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 

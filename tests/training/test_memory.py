@@ -97,9 +97,10 @@ def test_the_same_run_goes_on_with_a_smaller_budget(
     whole = make_job(tmp_path / "whole", overrides)
     train(whole)
     job = make_job(tmp_path / "cut", overrides)
-    with monkeypatch.context() as patch, pytest.raises(LidrError) as raised:
+    with monkeypatch.context() as patch:
         patch.setattr(module, "response_log_probs", failing(error, 7))
-        train(job)
+        with pytest.raises(LidrError) as raised:
+            train(job)
     assert f"type training.token_budget={job.config.training.token_budget // 2};" in str(raised.value)
     assert len(list(jsonl.read(job.metrics))) == 3
     assert not job.output.exists()
@@ -124,5 +125,5 @@ def test_a_fault_of_the_model_is_no_lack_of_memory(
     make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "response_log_probs", failing(RuntimeError("shapes differ"), 2))
-    with pytest.raises(RuntimeError, match="^shapes differ$"):
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"):
         train(make_job(tmp_path))

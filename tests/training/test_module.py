@@ -21,10 +21,9 @@ from lidr.training.module import Plan, PreferenceModule
 from lidr.training.objective import contribution
 from lidr.training.pairs import TokenPairs, tokenise
 from lidr.training.reference import ReferenceLogProbs
-from tests.training.conftest import MakeConfig, MakeJob
+from tests.training.conftest import LORA, MakeConfig, MakeJob
 
 BF16 = {"trainer.precision": "bf16"}
-LORA = {"lora.rank": 2}
 
 
 SPLITS = {  # tokens of a forward pass, and the pairs that go through the model together
@@ -106,6 +105,7 @@ def test_training_starts_at_ln_2_bit_for_bit(
 ) -> None:
     """The reference log-probs equal the first step's, so every margin is 0 and not merely small."""
     monkeypatch.setattr(head, "CHUNK_ELEMENTS", 262 * 7)
+    monkeypatch.setattr(head, "_CACHED_ELEMENTS", 262 * 7)
     how = {"training.layout": layout, "training.logits": logits, "training.checkpointing": "never"}
     job = make_job(tmp_path, overrides | how | {"training.epochs": 1})
     train(job)
