@@ -15,12 +15,13 @@ from lidr.config import Layout, RunConfig
 from lidr.errors import LidrError
 from lidr.records import Pair
 from lidr.training import TrainingJob, head, support, train
-from lidr.training.batching import Batcher, Step, StepBatch
+from lidr.training.batching import Batcher, Step, StepBatch, plan_steps
 from lidr.training.metrics import Groups
 from lidr.training.module import Plan, PreferenceModule
 from lidr.training.objective import contribution
 from lidr.training.pairs import TokenPairs, tokenise
 from lidr.training.reference import ReferenceLogProbs
+from tests.training.cases import definition
 from tests.training.conftest import LORA, MakeConfig, MakeJob
 
 BF16 = {"trainer.precision": "bf16"}
@@ -116,6 +117,27 @@ def test_training_starts_at_ln_2_bit_for_bit(
     assert all(first[key] == 0.0 for key in zero)
     chosen = json.loads(job.choices.read_text())
     assert (chosen["layout"], chosen["keep_logits"]) == (layout, logits == "kept")
+
+
+def test_a_step_backpropagates_its_mean_loss(
+    make_job: MakeJob, tmp_path: Path, m_0: str, token_pairs: TokenPairs
+) -> None:
+    """The first step's gradient norm, of all its micro-batches, is that of its loss over all its pairs at once.
+
+    Where policy and reference are the same, the loss of a pair is -log sigmoid(beta * (u_w - u_l)) + NLL, and u
+    has the gradient of log pi. Adam and clipping would hide a gradient that is a multiple of it.
+    """
+    job = make_job(tmp_path, {"training.epochs": 1, "training.token_budget": 100})
+    train(job)
+    policy = LlamaForCausalLM.from_pretrained(m_0)
+    (first, *_) = plan_steps(len(token_pairs.pairs), global_batch=4, epochs=1, seed=0)
+    pairs = tuple(token_pairs.pairs[i] for i in first.pairs)
+    w, l = definition(policy, pairs).chunk(2)  # noqa: E741
+    lengths = torch.tensor([len(pair.chosen) for pair in pairs])
+    margin = 0.1 * ((w - w.detach()) - (l - l.detach()))
+    (torch.nn.functional.softplus(-margin) - w / lengths).mean().backward()
+    norm = torch.stack([p.grad.square().sum() for p in policy.parameters()]).sum().sqrt().item()
+    assert next(jsonl.read(job.metrics))["train/grad_norm"] == pytest.approx(norm, rel=1e-5)
 
 
 def test_the_gate_fires_with_another_reference(make_job: MakeJob, tmp_path: Path, stranger: str) -> None:
