@@ -21,7 +21,12 @@ WRONG_ON_PURPOSE = "objective.betta"
 
 def commands() -> list[str]:
     """Every line of README and of config headers that starts with ``lidr``, without its trailing remark."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "lidr" / "lab" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "lidr" / "lab" / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
     lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
     lines += [line.lstrip("# ") for path in HEADERS for line in path.read_text(encoding="utf-8").splitlines()]
     found = [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("lidr ")]
