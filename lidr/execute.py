@@ -6,7 +6,7 @@ import logging
 import time
 from pathlib import Path
 
-from lidr.config import Reference, RunConfig, differences
+from lidr.config import RunConfig, differences
 from lidr.errors import StageError
 from lidr.hashing import fingerprint
 from lidr.paths import resolve_model
@@ -75,8 +75,7 @@ def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str
         inputs[other.name] = manifest.digest()
     if stage.kind.loads_model:
         inputs[f"M_{stage.model_iteration}"] = _model_digest(stage.model_iteration, config, run)
-    initial = config.reference is Reference.INITIAL and config.objective.name.needs_reference
-    if stage.kind is StageKind.TRAINING and initial:
+    if stage.kind is StageKind.TRAINING and config.trains_against_initial:
         inputs["M_0"] = _model_digest(0, config, run)
     return inputs
 

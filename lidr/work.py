@@ -109,17 +109,14 @@ def _pairs(job: Job) -> Outcome:
 
 
 def _training(job: Job) -> Outcome:
-    from lidr.config import Reference
     from lidr.training import TrainingJob, train
 
-    config = job.config
-    initial = config.reference is Reference.INITIAL and config.objective.name.needs_reference
     summary = train(
         TrainingJob(
             config=job.config,
             iteration=job.stage.iteration,
             policy=job.model,
-            reference=job.run.model(job.config, 0) if initial else job.model,
+            reference=job.run.model(job.config, 0) if job.config.trains_against_initial else job.model,
             pairs=job.sibling("pairs") / "pairs.jsonl",
             build_pairs=job.build_pairs,
             output=job.sibling("model"),

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lidr.config import Logits
 from lidr.training.cost import Choice, activations, choose, logits_bytes, memory, state
 from lidr.training.shapes import ModelShape, Settings, Work, flops, traffic
 
@@ -79,7 +80,7 @@ class Case:
     def compute_seconds(self, choice: Choice, fraction: float) -> float:
         """Of all operations, the reference's included."""
         work = PAIR.times(PAIRS)
-        chunked = choice.logits == "chunked"
+        chunked = choice.logits is Logits.CHUNKED
         count = flops(self.shape, self.settings, work, chunked=chunked, checkpointing=choice.checkpointing)
         return count.total / (self.settings.devices * fraction * PEAK)
 
@@ -142,7 +143,7 @@ def _counted_row(model: str, settings: Settings) -> list[str]:
         held.copies,
         kept,
         again,
-        logits_bytes(shape, settings, BUDGET, "kept"),
+        logits_bytes(shape, settings, BUDGET, Logits.KEPT),
     )
     work = flops(shape, settings, PAIR, reference=False).total
     billions = f"{trained / 1e9:.{2 if trained >= 1e9 else 3}f}"

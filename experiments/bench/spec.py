@@ -91,7 +91,7 @@ class Measured:
     seconds: wall clock of the counted steps: from the start of the first one, or from the end of the last
         warm-up step, to the end of the last one; loading of batches in between included.
     reference_seconds: the reference's pass over the pairs of the counted steps, where it came before
-        (lidr's; it includes the policy's loading).
+        (lidr's).
     step_seconds: each counted step.
     tokens: real tokens of the counted steps, a prompt counted once per row.
     peak_bytes: largest memory: resident size of the process, on CUDA the allocator's.

@@ -225,3 +225,8 @@ class RunConfig:
     tracking: TrackingConfig
     paths: PathsConfig
     evaluation: dict[str, BenchmarkConfig] = field(default_factory=dict)
+
+    @property
+    def trains_against_initial(self) -> bool:
+        """Whether training reads M_0 as its reference."""
+        return self.reference is Reference.INITIAL and self.objective.name.needs_reference

@@ -1,8 +1,9 @@
 """Attention over packed rows, registered with transformers' attention interface.
 
 A model whose attention goes through that interface runs packed rows unchanged: its layers pass the segments
-along as a keyword. On the CPU each segment is a kernel call of its own; on CUDA one variable-length flash kernel
-takes all of them, in 16 bit; anything else falls back to PyTorch's attention segment by segment.
+along as a keyword. On the CPU blocks of queries meet the keys they may see (`cpu_attention`); on CUDA one
+variable-length flash kernel takes all segments, in 16 bit; anything else falls back to PyTorch's attention segment
+by segment.
 """
 
 from __future__ import annotations

@@ -107,9 +107,9 @@ class Batcher:
         No more passes than the token budget asks for, of as few tokens as first fit can make the longest
         (multifit, Coffman et al. 1978). An empty one is a filler's place.
         """
-        if self.ranks == 1:
-            return [self.divide(indices)]
         bins = self.divide(indices)
+        if self.ranks == 1:
+            return [bins]
         passes = -(-len(bins) // self.ranks)
         low, high = 1, self.token_budget
         while low < high:
@@ -119,7 +119,7 @@ class Batcher:
                 bins, high = tried, budget
             else:
                 low = budget + 1
-        bins.sort(key=lambda part: -self._tokens(part))
+        bins.sort(key=lambda part: -self.tokens(part))
         bins += [[] for _ in range(passes * self.ranks - len(bins))]
         rounds = [bins[start : start + self.ranks] for start in range(0, len(bins), self.ranks)]
         return [
@@ -130,7 +130,7 @@ class Batcher:
     def _size(self, index: int) -> int:
         return forward_tokens(self.pairs[index], self.layout)
 
-    def _tokens(self, indices: Sequence[int]) -> int:
+    def tokens(self, indices: Sequence[int]) -> int:
         """Tokens of a micro-batch, padding included."""
         sizes = [self._size(i) for i in indices]
         return len(sizes) * max(sizes) if self.layout is Layout.PADDED else sum(sizes)

@@ -30,7 +30,6 @@ from lidr.training.sharding import local
 log = logging.getLogger(__name__)
 _WORTH = 0.95  # a larger number of threads must take less than this share of the time
 _PROBES = 3
-_LOGITS: dict[Logits, cost.Logits] = {Logits.KEPT: "kept", Logits.CHUNKED: "chunked"}
 _CHECKPOINTING = {Checkpointing.ALWAYS: True, Checkpointing.NEVER: False}
 
 
@@ -124,7 +123,9 @@ def _choose(model: PreTrainedModel, situation: Situation) -> Choices:
     batcher = Batcher(situation.pairs, situation.pad_id, layout, situation.config.training.token_budget)
     threads = _threads(model, situation, layout, reasons)
     fit = _fit(model, situation, batcher, reasons)
-    return Choices(situation.asked, layout, threads, fit.logits == "kept", fit.checkpointing, tuple(reasons))
+    return Choices(
+        situation.asked, layout, threads, fit.logits is Logits.KEPT, fit.checkpointing, tuple(reasons)
+    )
 
 
 def _layout(model: PreTrainedModel, situation: Situation, reasons: list[str]) -> Layout:
@@ -193,7 +194,7 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons
         completions,
         cost.available_memory(situation.device),
         resident_bytes=sum(local(p).numel() * p.element_size() for p in model.parameters()),
-        logits=_LOGITS.get(training.logits),
+        logits=None if training.logits is Logits.AUTO else training.logits,
         checkpointing=_CHECKPOINTING.get(training.checkpointing),
     )
     if Logits.AUTO is training.logits or Checkpointing.AUTO is training.checkpointing:
@@ -217,17 +218,9 @@ def _settings(situation: Situation) -> Settings:
 
 def _largest(situation: Situation, batcher: Batcher) -> tuple[int, int]:
     """Most tokens, padding included, and most predicted tokens of a micro-batch."""
-    sizes: list[tuple[int, int]] = []
-    for step in situation.steps:
-        for indices in batcher.divide(step.pairs):
-            pairs = [situation.pairs[i] for i in indices]
-            passed = [microbatch.forward_tokens(pair, batcher.layout) for pair in pairs]
-            padded = batcher.layout is Layout.PADDED
-            sizes.append(
-                (
-                    len(pairs) * max(passed) if padded else sum(passed),
-                    sum(len(pair.chosen) + len(pair.rejected or ()) for pair in pairs),
-                )
-            )
-    tokens, completions = zip(*sizes, strict=True)
-    return max(tokens), max(completions)
+    parts = [part for step in situation.steps for part in batcher.divide(step.pairs)]
+    predicted = [
+        sum(len(situation.pairs[i].chosen) + len(situation.pairs[i].rejected or ()) for i in part)
+        for part in parts
+    ]
+    return max(map(batcher.tokens, parts)), max(predicted)

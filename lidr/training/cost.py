@@ -10,16 +10,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
+from lidr.config import Logits
 from lidr.training.head import CHUNK_ELEMENTS
 from lidr.training.shapes import BF16, FP32, ModelShape, Settings
 
 GIB = 2**30
 SHARE = 0.85  # of the available memory that may be planned
-Logits = Literal["kept", "chunked"]
 _UNKNOWN = "the memory of this kind of model cannot be counted, and this needs the least"
 
 
@@ -159,8 +158,10 @@ def logits_bytes(shape: ModelShape, settings: Settings, completion_tokens: int, 
     Both with a chunk in fp32 for the softmax, and with the gradient of the head's weight where that trains.
     """
     chunk = min(completion_tokens, max(1, CHUNK_ELEMENTS // shape.vocabulary))
-    rows = completion_tokens if logits == "kept" else chunk
-    weight = 0 if settings.lora else shape.embedding * (FP32 if logits == "chunked" else settings.compute)
+    rows = completion_tokens if logits is Logits.KEPT else chunk
+    weight = (
+        0 if settings.lora else shape.embedding * (FP32 if logits is Logits.CHUNKED else settings.compute)
+    )
     return shape.vocabulary * (rows * settings.compute + chunk * FP32) + weight
 
 
@@ -216,7 +217,7 @@ def choose(
         logits, checkpointing: what was asked for, or None to choose.
         share: of `available_bytes` that may be planned.
     """
-    ways: list[tuple[Logits, bool]] = [("kept", False), ("chunked", False), ("kept", True), ("chunked", True)]
+    ways = [(way, again) for again in (False, True) for way in (Logits.KEPT, Logits.CHUNKED)]
     asked = [(logits or way, again if checkpointing is None else checkpointing) for way, again in ways]
     if shape is None:
         return Choice(*asked[-1], f"{_named(*asked[-1])}: {_UNKNOWN}", True)

@@ -2,7 +2,7 @@
 
 A block of queries at a time against the keys it may see, as two batched matrix products with a softmax between
 them. Scores, softmax and sums are fp32; in bf16 the products with values and gradients are bf16, as in PyTorch's
-flash kernel, which one call per segment would cost more time than this (`docs/training.md`).
+flash kernel.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class PreferenceModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps only what trains, and says what it was trained from."""
-        trained = self._trained_names()
+        trained = set(self._optimized_names())
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
         every = [name for name, _ in self.named_parameters()]
         names = every if is_sharding(self.trainer) else self._optimized_names()
@@ -156,21 +156,18 @@ class PreferenceModule(pl.LightningModule):
         checkpoint[CHECKPOINT_ENTRY] = {"key": self.plan.key, "step": self.global_step}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        names = set(checkpoint.get("state_dict", self._trained_names()))  # a sharded one is read before
-        if names != self._trained_names():
+        order = self._optimized_names()
+        if set(checkpoint.get("state_dict", order)) != set(order):  # a sharded one is read before
             raise LidrError(
                 "the checkpoint holds other parameters than the model trains", instead="delete last.ckpt"
             )
-        order, states = self._optimized_names(), checkpoint["optimizer_states"]
+        states = checkpoint["optimizer_states"]
         checkpoint["optimizer_states"] = [optimizer_state.numbered(state, order) for state in states]
 
     def _optimized_names(self) -> list[str]:
         """In the optimizer's order: matrices, then vectors."""
         trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
         return sorted(trained, key=lambda name: trained[name].ndim < 2)
-
-    def _trained_names(self) -> set[str]:
-        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def _set_lr(self, optimizer: torch.optim.Optimizer, step: int) -> float:
         training = self.training_config

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-from lidr.config import Layout
+from lidr.config import Layout, Logits
 from lidr.training import cost, fusing
 from lidr.training.cost import GIB, choose
 from lidr.training.segments import Segment, Segments
@@ -206,12 +206,12 @@ def test_devices_divide_the_state_under_fsdp_only() -> None:
 
 def test_logits() -> None:
     """A chunk of 128,256 columns is 261 rows."""
-    kept = cost.logits_bytes(LLAMA_8B, LORA_BF16, 1000, "kept")
-    chunked = cost.logits_bytes(LLAMA_8B, LORA_BF16, 1000, "chunked")
+    kept = cost.logits_bytes(LLAMA_8B, LORA_BF16, 1000, Logits.KEPT)
+    chunked = cost.logits_bytes(LLAMA_8B, LORA_BF16, 1000, Logits.CHUNKED)
     assert kept == 128256 * (1000 * 2 + 261 * 4)
     assert chunked == 128256 * 261 * (2 + 4)
-    assert cost.logits_bytes(LLAMA_8B, LORA_BF16, 9, "chunked") == 128256 * 9 * 6
-    assert cost.logits_bytes(LLAMA_8B, FULL_BF16, 1000, "kept") == kept + 2 * 128256 * 4096
+    assert cost.logits_bytes(LLAMA_8B, LORA_BF16, 9, Logits.CHUNKED) == 128256 * 9 * 6
+    assert cost.logits_bytes(LLAMA_8B, FULL_BF16, 1000, Logits.KEPT) == kept + 2 * 128256 * 4096
 
 
 @pytest.mark.parametrize("settings", [FULL, LORA], ids=["full", "lora"])
@@ -268,11 +268,11 @@ def test_traffic() -> None:
 
 TOKENS, COMPLETIONS = 4096, 3900
 LORA_8B = Settings(bf16=True, lora_rank=16)
-WAYS: list[Any] = [("kept", False), ("chunked", False), ("kept", True), ("chunked", True)]
+WAYS = [(Logits.KEPT, False), (Logits.CHUNKED, False), (Logits.KEPT, True), (Logits.CHUNKED, True)]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_the_first_way_that_fits_is_chosen(way: tuple[cost.Logits, bool]) -> None:
+def test_the_first_way_that_fits_is_chosen(way: tuple[Logits, bool]) -> None:
     needed = cost.memory(LLAMA_8B, LORA_8B, TOKENS, COMPLETIONS, *way).total
     choice = choose(LLAMA_8B, LORA_8B, TOKENS, COMPLETIONS, needed + 1, share=1.0)
     assert (choice.logits, choice.checkpointing, choice.fits) == (*way, True)
@@ -302,8 +302,8 @@ def test_what_was_asked_for_is_kept() -> None:
         choice = choose(LLAMA_8B, LORA_8B, TOKENS, COMPLETIONS, gib * GIB, **asked)
         return choice.logits, choice.checkpointing, choice.fits
 
-    assert chosen(8, logits="kept", checkpointing=False) == ("kept", False, False)
-    assert chosen(800, logits="chunked") == ("chunked", False, True)
+    assert chosen(8, logits=Logits.KEPT, checkpointing=False) == ("kept", False, False)
+    assert chosen(800, logits=Logits.CHUNKED) == ("chunked", False, True)
     assert chosen(800, checkpointing=True) == ("kept", True, True)
 
 

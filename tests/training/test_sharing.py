@@ -34,8 +34,8 @@ def test_every_pair_once_and_every_rank_as_many_passes(
     alone = batcher.divide(indices)
     assert len(shares[0]) == -(-len(alone) // ranks), "no more passes than the budget asks for"
     parts = [part for share in shares for part in share if part]
-    assert all(len(part) == 1 or batcher._tokens(part) <= budget for part in parts)
-    assert max(map(batcher._tokens, parts)) <= max(map(batcher._tokens, alone))
+    assert all(len(part) == 1 or batcher.tokens(part) <= budget for part in parts)
+    assert max(map(batcher.tokens, parts)) <= max(map(batcher.tokens, alone))
 
 
 @settings(max_examples=20, deadline=None)
