@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from lidr.config import Precision
+from lidr.config import Accelerator, Precision
 from lidr.errors import LidrError
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,21 @@ _ADAPTER_CONFIG = "adapter_config.json"
 
 def dtype(precision: Precision) -> torch.dtype:
     return _DTYPES[precision]
+
+
+def torch_device(accelerator: Accelerator) -> torch.device:
+    """The device of this process: with several on a machine, the one of its local rank.
+
+    Raises:
+        LidrError: this machine has none.
+    """
+    if accelerator is not Accelerator.CUDA:
+        return torch.device(accelerator.value)
+    if not torch.cuda.is_available():
+        raise LidrError(
+            "this machine has no CUDA device", where="trainer.accelerator", instead="type trainer=cpu"
+        )
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def is_adapter(path: str) -> bool:

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,12 @@ import torch
 from experiments.bench import pairs as p
 from experiments.bench.cases import lidr_overrides
 from experiments.bench.contestants import ROOT, RunFailed, execute
-from experiments.bench.gpu_model import SHAPES, TEMPLATE_TOKENS, Shape, flops
+from experiments.bench.gpu_model import SHAPES, TEMPLATE_TOKENS, words
+from experiments.bench.scale import RANK
 from experiments.bench.spec import Measured, RunSpec, Setting
 from lidr.compose import compose_run
 from lidr.errors import ConfigError
+from lidr.training.shapes import ModelShape, Settings, Work, causal, flops
 
 GROUPS = ("model=llama3_8b", "model.system_prompt=null", "languages=en_es_ru_de_fr")
 CONFIGS = ("lora:lidr", "lora:trl", "full:lidr", "full:trl", "lora:lidr-compiled", "full:lidr-compiled")
@@ -78,11 +80,21 @@ def arguments() -> argparse.ArgumentParser:
 
 
 @dataclass(frozen=True)
-class Work:
-    """The pairs, and the (tokens, response tokens) of each of their rows."""
+class Drawn:
+    """The pairs, and the (prompt, chosen, rejected) lengths of each, in tokens."""
 
     path: Path
-    rows: list[tuple[int, int]]
+    pairs: list[tuple[int, int, int]]
+
+    def work(self, *, shared: bool) -> Work:
+        """What goes through the model: each pair's prompt once, or once for each response."""
+        parts: list[Work] = []
+        for prompt, *responses in self.pairs:
+            if shared:
+                parts.append(Work.of_pair(prompt, *responses))
+            else:
+                parts += [Work(prompt + n, n, causal(prompt + n)) for n in responses]
+        return Work(*(sum(column) for column in zip(*map(astuple, parts), strict=True)))
 
 
 class GpuBench:
@@ -126,17 +138,17 @@ class GpuBench:
         shape = SHAPES[self.args.shape]
         if kind == "full":
             shape = replace(shape, layers=min(shape.layers, self.args.full_layers))
-        work = draw(self.args, shape, self.work)
+        drawn = draw(self.args, shape, self.work)
         setting = self._setting(self._model(shape), lora=kind == "lora")
         own = [f"training.compile={'true' if who == 'lidr-compiled' else 'false'}"] if knows_compile() else []
         spec = RunSpec(
             setting=setting,
-            pairs=str(work.path),
+            pairs=str(drawn.path),
             folder=str(self.work / config.replace(":", "-")),
             overrides=lidr_overrides(GROUPS, setting, own),
         )
         measured, note = self._execute(config, spec, is_lidr=who != "trl")
-        self._report(config, measured, work, shape, note)
+        self._report(config, measured, drawn, shape, note)
 
     def _execute(self, config: str, spec: RunSpec, *, is_lidr: bool) -> tuple[Measured, str]:
         """TRL's batch is halved until it fits."""
@@ -155,9 +167,11 @@ class GpuBench:
                     shutil.rmtree(model)
         raise RunFailed("no batch fits")
 
-    def _report(self, config: str, measured: Measured, work: Work, shape: Shape, note: str) -> None:
+    def _report(self, config: str, measured: Measured, drawn: Drawn, shape: ModelShape, note: str) -> None:
         share = measured.tokens / measured.notes["all_tokens"]
-        done = flops(shape, work.rows, lora=config.startswith("lora")) * share
+        settings = Settings(bf16=True, lora_rank=RANK if config.startswith("lora") else 0)
+        work = drawn.work(shared=not config.endswith(":trl"))
+        done = flops(shape, settings, work, reference=False).total * share
         speed, fraction = measured.tokens / measured.seconds, done / measured.seconds / self.args.peak
         self.results[config] = {
             **asdict(measured),
@@ -187,12 +201,12 @@ class GpuBench:
             seed=self.args.seed,
         )
 
-    def _model(self, shape: Shape) -> Path:
+    def _model(self, shape: ModelShape) -> Path:
         """The folder of a shape, made in a process of its own so that its memory comes back."""
         folder = self.work / f"model-{shape.layers}"
         if not (folder / "tokenizer.json").is_file():
             command = [sys.executable, "-m", "experiments.bench.gpu_model", str(folder)]
-            numbers = ",".join(map(str, asdict(shape).values()))
+            numbers = json.dumps(asdict(shape))
             started = time.monotonic()
             subprocess.run([*command, numbers, self.args.device], cwd=ROOT, check=True)
             say(f"weights of {shape.layers} layers made in {time.monotonic() - started:.0f} s")
@@ -203,19 +217,18 @@ class GpuBench:
         (self.args.out / "results.json").write_text(text, encoding="utf-8")
 
 
-def draw(args: argparse.Namespace, shape: Shape, folder: Path) -> Work:
+def draw(args: argparse.Namespace, shape: ModelShape, folder: Path) -> Drawn:
     """The pairs of all steps, from one seed: the same for every configuration."""
     rng = np.random.default_rng(args.seed)
     count = (args.warmup + args.steps) * args.pairs_per_step
     lengths = p.draw_lengths(count, rng, p.LLAMA3_CHARACTERS_PER_TOKEN)
-    path = p.write(folder / "pairs.jsonl", p.paper_like(p.Numbered(shape.words), lengths, rng))
-    rows = []
+    path = p.write(folder / "pairs.jsonl", p.paper_like(p.Numbered(words(shape)), lengths, rng))
+    cut = []
     for pair in lengths:
-        before = pair.prompt + TEMPLATE_TOKENS
-        for response in (pair.chosen, pair.rejected):
-            whole = min(before + response + 1, args.max_length)
-            rows.append((whole, whole - before))
-    return Work(path, rows)
+        prompt = pair.prompt + TEMPLATE_TOKENS
+        chosen, rejected = (min(n + 1, args.max_length - prompt) for n in (pair.chosen, pair.rejected))
+        cut.append((prompt, chosen, rejected))
+    return Drawn(path, cut)
 
 
 def knows_compile() -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from lidr.chat import ChatFormat
-from lidr.config import Accelerator, RunConfig
+from lidr.config import RunConfig
 from lidr.engines.base import Engine
 from lidr.engines.transformers import TransformersEngine
-from lidr.errors import LidrError
-from lidr.models import load_model, load_tokenizer
+from lidr.models import load_model, load_tokenizer, torch_device
 
 
 def load_engine(config: RunConfig, model: str) -> Engine:
@@ -20,16 +19,3 @@ def load_engine(config: RunConfig, model: str) -> Engine:
     chat = ChatFormat(load_tokenizer(model, config.model.revision), config.model.system_prompt)
     loaded = load_model(model, config.model.precision, device, config.model.revision)
     return TransformersEngine(loaded, chat, config.engine.batch_size, config.seed)
-
-
-def torch_device(accelerator: Accelerator) -> torch.device:
-    """The device of an accelerator.
-
-    Raises:
-        LidrError: this machine has none.
-    """
-    if accelerator is Accelerator.CUDA and not torch.cuda.is_available():
-        raise LidrError(
-            "this machine has no CUDA device", where="trainer.accelerator", instead="type trainer=cpu"
-        )
-    return torch.device(accelerator.value)

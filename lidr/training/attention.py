@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from lidr.training.cpu_attention import segment_attention
+from lidr.training.numerics import autocast_dtype
 from lidr.training.segments import Segments
 
 PACKED = "lidr_packed"
@@ -56,8 +57,7 @@ def packed_attention(
 
 def _autocast(tensor: Tensor) -> Tensor:
     """What autocast does to the arguments of PyTorch's own attention."""
-    device = tensor.device.type
-    return tensor.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else tensor
+    return tensor.to(autocast_dtype(tensor.device) or tensor.dtype)
 
 
 # Matrix products take the time there, and its loops over blocks would be compiled anew for every row.
@@ -68,12 +68,13 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
     """One kernel; it aligns the causal mask to the last key, so that a segment sees all of its prefix."""
     from torch.nn.attention.varlen import varlen_attn
 
+    tables = segments.tables
     out = varlen_attn(
         query[0].transpose(0, 1),
-        key[0].index_select(1, segments.key_index).transpose(0, 1),
-        value[0].index_select(1, segments.key_index).transpose(0, 1),
-        segments.query_ends,
-        segments.key_ends,
+        key[0].index_select(1, tables.key_index).transpose(0, 1),
+        value[0].index_select(1, tables.key_index).transpose(0, 1),
+        tables.query_ends,
+        tables.key_ends,
         segments.longest_query,
         segments.longest_key,
         scale=scale,

@@ -7,27 +7,25 @@ cache, and keep the inputs alone. Where autocast is on they give what it would t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
+from lidr.training.numerics import autocast_dtype
+from lidr.training.pieces import row_pieces
+
 _PIECE = 2**17  # elements
 
 
-def _pieces(rows: int, width: int) -> Iterator[slice]:
-    size = max(1, _PIECE // width)
-    return (slice(start, start + size) for start in range(0, rows, size))
+def _pieces(rows: int, width: int) -> list[slice]:
+    return row_pieces(rows, width, _PIECE)
 
 
 def output_dtype(tensor: Tensor, other: Tensor) -> torch.dtype:
     """What autocast casts to, or what two tensors promote to."""
-    device = tensor.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return torch.promote_types(tensor.dtype, other.dtype)
+    return autocast_dtype(tensor.device) or torch.promote_types(tensor.dtype, other.dtype)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float) -> Tensor:

@@ -15,6 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
+from lidr.training.numerics import autocast_dtype
+from lidr.training.pieces import row_pieces
+
 _SOFTMAX_ELEMENTS = 2**19  # elements of a block of fp32 logits, so that it stays in a CPU's cache
 _CACHED_ELEMENTS = 2**24  # elements of logits that the softmax reads while they are still in it
 CHUNK_ELEMENTS = 2**25  # elements of a chunk of logits: 64 MiB in bf16
@@ -32,15 +35,14 @@ def token_log_probs(
 
     Under autocast the product is computed in autocast's precision; the softmax always in fp32.
     """
-    device = hidden.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
+    dtype = autocast_dtype(hidden.device)
+    if dtype is not None:
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     if not torch.is_grad_enabled():  # a function is told of gradients that are wanted all the same
         hidden, weight = hidden.detach(), weight.detach()
         bias = None if bias is None else bias.detach()
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(hidden.device.type, enabled=False):
         function = _Kept if keep else _Chunked
         log_probs: Tensor = function.apply(hidden, weight, bias, targets)  # type: ignore[no-untyped-call]
     return log_probs
@@ -128,15 +130,13 @@ class _Chunked(torch.autograd.Function):
 
 
 def _chunks(hidden: Tensor, weight: Tensor, elements: int) -> list[slice]:
-    size = max(1, elements // len(weight))
-    return [slice(start, min(start + size, len(hidden))) for start in range(0, len(hidden), size)]
+    return row_pieces(len(hidden), len(weight), elements)
 
 
 def _blocks(logits: Tensor) -> list[slice]:
     """Rows that the softmax takes at once; on CUDA, where a launch costs more than memory, a whole chunk."""
-    elements = CHUNK_ELEMENTS if logits.is_cuda else _SOFTMAX_ELEMENTS
-    size = max(1, elements // logits.shape[1])
-    return [slice(start, start + size) for start in range(0, len(logits), size)]
+    rows, width = logits.shape
+    return row_pieces(rows, width, CHUNK_ELEMENTS if logits.is_cuda else _SOFTMAX_ELEMENTS)
 
 
 def _log_softmax_at(logits: Tensor, targets: Tensor, *, replace: bool) -> tuple[Tensor, Tensor]:

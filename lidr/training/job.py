@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from lidr.config import Accelerator, RunConfig
+from lidr.config import RunConfig
 from lidr.errors import LidrError
-from lidr.models import is_adapter
+from lidr.models import is_adapter, torch_device
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TrainingJob:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda" if self.config.trainer.accelerator is Accelerator.CUDA else "cpu")
+        return torch_device(self.config.trainer.accelerator)
 
     def revision(self, model: str) -> str | None:
         """The configured revision belongs to M_0 alone."""
@@ -71,12 +71,8 @@ class TrainingJob:
 
     def check(self) -> None:
         """Raises a LidrError for what cannot be trained here."""
-        config = self.config
-        if config.trainer.accelerator is Accelerator.CUDA and not torch.cuda.is_available():
-            raise LidrError(
-                "there is no CUDA device", where="trainer.accelerator", instead="type trainer=cpu"
-            )
-        if is_adapter(self.policy) and not config.lora.enabled:
+        torch_device(self.config.trainer.accelerator)
+        if is_adapter(self.policy) and not self.config.lora.enabled:
             raise LidrError(
                 "full training cannot go on from a LoRA adapter",
                 where=f"lora, model {self.policy!r}",

@@ -27,7 +27,8 @@ class MicroBatch(NamedTuple):
 
     Attributes:
         pairs: index of each pair; none in a filler, whose sequences count for nothing.
-        input_ids, position_ids: tokens, and their position in their own sequence.
+        input_ids: tokens.
+        position_ids: of each token of a packed row in its own sequence; None for padded rows.
         attention_mask: 1 for a token, 0 for padding; None in a packed row.
         segments: which tokens of a packed row belong together; None for padded rows.
         before_response: flat positions whose next token is a response token, response by response.
@@ -37,7 +38,7 @@ class MicroBatch(NamedTuple):
 
     pairs: Int[Tensor, " pairs"]
     input_ids: Int[Tensor, "rows time"]
-    position_ids: Int[Tensor, "rows time"]
+    position_ids: Int[Tensor, "rows time"] | None
     attention_mask: Int[Tensor, "rows time"] | None
     segments: Segments | None
     before_response: Int[Tensor, " tokens"]
@@ -93,7 +94,7 @@ def _padded(pairs: Sequence[TokenPair], indices: Sequence[int], pad_id: int) -> 
     return MicroBatch(
         pairs=torch.tensor(indices),
         input_ids=input_ids,
-        position_ids=torch.arange(time).expand(len(sequences), -1),
+        position_ids=None,
         attention_mask=attention_mask,
         segments=None,
         before_response=torch.cat(before),

@@ -9,6 +9,11 @@ from pytorch_lightning.plugins.precision import Precision as LightningPrecision
 from lidr.config import Precision
 
 
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """What autocast casts to on a device; None where it is off."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+
+
 class _StepwiseAutocast(MixedPrecision):
     """Lightning's mixed precision, casting each weight once per optimizer step and not once per micro-batch.
 

@@ -9,7 +9,6 @@ pair with a shared prompt is [prompt | chosen | rejected]: one segment [prompt |
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -65,12 +64,10 @@ class Block(NamedTuple):
             done += end - start
 
 
-class Segments:
-    """The segments of a packed row, as the attention kernels want them.
+class Tables(NamedTuple):
+    """The segments of a row as a variable-length kernel wants them.
 
     Attributes:
-        list: in the row's order; together they cover it once.
-        longest_query, longest_key: most queries and most keys of a segment.
         query_ends, key_ends: cumulative queries and keys of the segments, from 0 on.
         key_index: the row's position of each key, prefixes repeated for every segment that has them.
     """
@@ -79,19 +76,32 @@ class Segments:
     key_ends: Int[Tensor, " segments+1"]
     key_index: Int[Tensor, " keys"]
 
+
+class Segments:
+    """The segments of a packed row, as the attention kernels want them.
+
+    Attributes:
+        list: in the row's order; together they cover it once.
+        longest_query, longest_key: most queries and most keys of a segment.
+    """
+
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.list = tuple(segments)
-        queries, keys = [s.end - s.start for s in segments], [s.keys for s in segments]
-        self.longest_query, self.longest_key = max(queries), max(keys)
-        parts = [part for s in segments for part in ((s.prefix, s.prefix_end), (s.start, s.end))]
-        self.query_ends, self.key_ends = _ends(queries), _ends(keys)
-        self.key_index = torch.cat([torch.arange(*part) for part in parts])
+        self.longest_query = max(s.end - s.start for s in segments)
+        self.longest_key = max(s.keys for s in segments)
+
+    @cached_property
+    def tables(self) -> Tables:
+        queries, keys = [s.end - s.start for s in self.list], [s.keys for s in self.list]
+        parts = [part for s in self.list for part in ((s.prefix, s.prefix_end), (s.start, s.end))]
+        return Tables(_ends(queries), _ends(keys), torch.cat([torch.arange(*part) for part in parts]))
 
     def to(self, device: torch.device) -> Segments:
-        """With the tables on a device; what launches kernels stays in the host's memory."""
-        moved = copy(self)
-        for name in ("query_ends", "key_ends", "key_index"):
-            setattr(moved, name, getattr(self, name).to(device, non_blocking=True))
+        """With the tables on a device, which the CPU has no use for; the rest stays in the host's memory."""
+        if device.type == "cpu":
+            return self
+        moved = Segments(self.list)
+        moved.tables = Tables(*(table.to(device, non_blocking=True) for table in self.tables))
         return moved
 
     @cached_property

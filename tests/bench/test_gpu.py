@@ -1,21 +1,18 @@
-"""Counted operations, by hand."""
+"""What the GPU benchmark counts, by hand."""
 
-from experiments.bench.gpu_model import SHAPES, Shape, flops
+from pathlib import Path
 
-TINY = Shape(hidden=4, layers=2, heads=2, kv_heads=1, intermediate=8, vocabulary=10)
-
-
-def test_parameters_of_the_blocks() -> None:
-    """A block: q and o 16 each, k and v 8 each, three of 32: 144."""
-    assert TINY.body == 2 * 144
+from experiments.bench.gpu import Drawn
+from experiments.bench.gpu_model import SHAPES
+from lidr.training.shapes import Work
 
 
 def test_llama3_8b_has_eight_billion_parameters() -> None:
-    shape = SHAPES["llama3-8b"]
-    assert round((shape.body + 2 * shape.hidden * shape.vocabulary) / 1e9, 2) == 8.03
+    assert round(SHAPES["llama3-8b"].parameters / 1e9, 2) == 8.03
 
 
-def test_operations() -> None:
-    """5 tokens, 3 of them a response: 288 * 5 + 40 * 3 = 1560 a parameter's 6 or 4; attention 6 * 2 * 4 * 25."""
-    assert flops(TINY, [(5, 3)], lora=False) == 6 * 1560 + 1200
-    assert flops(TINY, [(5, 3)], lora=True) == 4 * 1560 + 1200
+def test_work_with_and_without_a_shared_prompt() -> None:
+    """Prompts of 2 and 1 tokens; responses of 3 and 1, and of 1 and 1: 1 + ... + n pairs of query and key each."""
+    drawn = Drawn(Path("pairs.jsonl"), [(2, 3, 1), (1, 1, 1)])
+    assert drawn.work(shared=False) == Work(5 + 3 + 2 + 2, 6, 15 + 6 + 3 + 3)
+    assert drawn.work(shared=True) == Work(6 + 3, 6, (15 + 3) + (3 + 2))

@@ -163,9 +163,9 @@ def test_the_scale_is_the_models_or_the_root_of_the_width() -> None:
 def test_tables_for_the_kernels_by_hand() -> None:
     """[prompt of 2 | chosen of 2 | rejected of 3]."""
     made = Segments([Segment(0, 4, 0, 0), Segment(4, 7, 0, 2)])
-    assert made.query_ends.tolist() == [0, 4, 7]
-    assert made.key_ends.tolist() == [0, 4, 9]
-    assert made.key_index.tolist() == [0, 1, 2, 3, 0, 1, 4, 5, 6]
+    assert made.tables.query_ends.tolist() == [0, 4, 7]
+    assert made.tables.key_ends.tolist() == [0, 4, 9]
+    assert made.tables.key_index.tolist() == [0, 1, 2, 3, 0, 1, 4, 5, 6]
     assert (made.longest_query, made.longest_key) == (4, 5)
 
 

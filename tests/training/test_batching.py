@@ -133,9 +133,10 @@ def test_a_shared_row_by_hand() -> None:
     assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 30] * 2]
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 3] * 2]
     assert batch.segments.list == ((0, 5, 0, 0), (5, 6, 0, 3), (6, 11, 6, 6), (11, 12, 6, 9))
-    assert batch.segments.query_ends.tolist() == [0, 5, 6, 11, 12]
-    assert batch.segments.key_ends.tolist() == [0, 5, 9, 14, 18]
-    assert batch.segments.key_index.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 5, 6, 7, 8, 9, 10, 6, 7, 8, 11]
+    assert batch.segments.tables.query_ends.tolist() == [0, 5, 6, 11, 12]
+    assert batch.segments.tables.key_ends.tolist() == [0, 5, 9, 14, 18]
+    keys = [*range(5), 0, 1, 2, 5, *range(6, 11), 6, 7, 8, 11]
+    assert batch.segments.tables.key_index.tolist() == keys
     assert batch.before_response.tolist() == [2, 3, 4, 8, 9, 10, 2, 5, 8, 11]
     assert batch.targets.tolist() == [20, 21, 1, 20, 21, 1, 30, 1, 30, 1]
     assert batch.response_lengths.tolist() == [3, 3, 2, 2]

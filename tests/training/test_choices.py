@@ -117,8 +117,9 @@ def test_a_torn_file_is_written_anew(
 
 
 def test_a_file_of_another_version_is_written_anew(
-    tiny: PreTrainedModel, situation: Any, tmp_path: Path
+    tiny: PreTrainedModel, situation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_memory(monkeypatch, GIB)
     path = tmp_path / "choices.json"
     made = settle(tiny, situation(), path)
     values = json.loads(path.read_text())
