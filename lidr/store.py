@@ -120,6 +120,11 @@ class RunDirectory:
         finally:
             lock.release()
 
+    @property
+    def ledger(self) -> Path:
+        """What the run has used of engines that are paid for."""
+        return self.root / "usage.jsonl"
+
     def iteration(self, number: int) -> Path:
         return self.root / f"iteration-{number}"
 

@@ -95,7 +95,7 @@ def _translations(job: Job) -> Outcome:
     from lidr.synthesis.translate import translate
 
     config = job.config
-    translate(job.sibling("responses"), config.languages, _engine(job), config.translator, job.folder)
+    translate(job.sibling("responses"), config.languages, _translator(job), config.translator, job.folder)
     return Outcome({"directions": 2 * len(config.languages.non_dominant)})
 
 
@@ -147,4 +147,10 @@ _WORK: dict[StageKind, Callable[[Job], Outcome]] = {
 def _engine(job: Job) -> Engine:
     from lidr.engines.load import load_engine
 
-    return load_engine(job.config, job.model)
+    return load_engine(job.config, job.model, job.stage.model_iteration, job.run.ledger)
+
+
+def _translator(job: Job) -> Engine:
+    from lidr.engines.load import load_translator
+
+    return load_translator(job.config, job.model, job.stage.model_iteration, job.run.ledger)

@@ -1,31 +1,38 @@
 """The configuration of a run: schema, validation at the door, identity."""
 
+from lidr.config.engine_schema import (
+    EndpointApi,
+    EndpointConfig,
+    EngineConfig,
+    EngineKind,
+    ModelConfig,
+    Precision,
+    SamplingConfig,
+    TranslatorConfig,
+    TranslatorKind,
+    VllmConfig,
+)
 from lidr.config.identity import RUNTIME_KEYS, differences, identity, identity_values
 from lidr.config.load import from_mapping, read_config, to_mapping, to_yaml
 from lidr.config.schema import (
     SCHEMA_VERSION,
     BenchmarkConfig,
     BenchmarkKind,
-    EngineConfig,
     EnRejected,
     FiltersConfig,
     LanguagesConfig,
-    ModelConfig,
     OnIncomplete,
     PairsConfig,
     PairType,
     PathsConfig,
-    Precision,
     Processes,
     PromptFormat,
     PromptSchedule,
     PromptsConfig,
     Reference,
     RunConfig,
-    SamplingConfig,
     TrackingConfig,
     TrackingMode,
-    TranslatorConfig,
 )
 from lidr.config.trainer_schema import (
     Accelerator,
@@ -51,7 +58,10 @@ __all__ = [
     "Checkpointing",
     "Divergence",
     "EnRejected",
+    "EndpointApi",
+    "EndpointConfig",
     "EngineConfig",
+    "EngineKind",
     "FiltersConfig",
     "FirstLoss",
     "LanguagesConfig",
@@ -83,6 +93,8 @@ __all__ = [
     "TrainerPrecision",
     "TrainingConfig",
     "TranslatorConfig",
+    "TranslatorKind",
+    "VllmConfig",
     "differences",
     "from_mapping",
     "identity",

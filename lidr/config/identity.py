@@ -30,6 +30,9 @@ RUNTIME_KEYS = frozenset(
     }
 )
 _RUNTIME_SUFFIXES = (".prompts.root",)
+# Of the run's engine and of the translator's: how much at once, by how many, and what it may cost.
+_RUNTIME_ENGINE = ("batch_size", "token_budget", "processes", "vllm", "endpoint")
+_DEFINES_AN_ANSWER = ("endpoint.model", "endpoint.api")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -46,7 +49,15 @@ def is_runtime(key: str) -> bool:
     """Whether a dotted key is left out of the identity."""
     parts = key.split(".")
     prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
-    return bool(prefixes & RUNTIME_KEYS) or key.endswith(_RUNTIME_SUFFIXES)
+    return bool(prefixes & RUNTIME_KEYS) or key.endswith(_RUNTIME_SUFFIXES) or _is_engine_runtime(key)
+
+
+def _is_engine_runtime(key: str) -> bool:
+    own = key.removeprefix("translator.")
+    section, _, name = own.partition(".")
+    if section != "engine" or name.startswith(_DEFINES_AN_ANSWER):
+        return False
+    return name.split(".")[0] in _RUNTIME_ENGINE
 
 
 def identity_values(config: RunConfig) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lidr import languages
+from lidr.config import engine_rules
+from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE, out_of_range
 from lidr.config.schema import LanguagesConfig, Processes, PromptFormat, PromptsConfig, RunConfig
 from lidr.config.trainer_schema import Strategy
 from lidr.config.training_schema import Divergence, ObjectiveConfig, ObjectiveName
@@ -28,6 +30,7 @@ def violations(config: RunConfig) -> Iterator[LidrError]:
     yield from _devices(config)
     yield from _templates(config)
     yield from _evaluation(config)
+    yield from engine_rules.violations(config)
 
 
 def _languages(section: LanguagesConfig) -> Iterator[LidrError]:
@@ -61,11 +64,6 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "training.max_grad_norm": config.training.max_grad_norm,
         "training.checkpoint_steps": config.training.checkpoint_steps,
         "prompts.limit": config.prompts.limit,
-        "engine.batch_size": config.engine.batch_size,
-        "engine.sampling.max_new_tokens": config.engine.sampling.max_new_tokens,
-        "engine.sampling.repetition_penalty": config.engine.sampling.repetition_penalty,
-        "translator.sampling.max_new_tokens": config.translator.sampling.max_new_tokens,
-        "translator.sampling.repetition_penalty": config.translator.sampling.repetition_penalty,
         "trainer.threads": 1 if config.trainer.threads is None else config.trainer.threads,
         "trainer.devices": config.trainer.devices,
         "trainer.nodes": config.trainer.nodes,
@@ -77,21 +75,15 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "objective.target_margin": config.objective.target_margin,
         "training.weight_decay": config.training.weight_decay,
         "lora.rank": config.lora.rank,
-        "engine.sampling.temperature": config.engine.sampling.temperature,
         "tracking.sample_pairs": config.tracking.sample_pairs,
     }
-    yield from (_out_of_range(k, v, "greater than 0") for k, v in positive.items() if not v > 0)
-    yield from (_out_of_range(k, v, "0 or greater") for k, v in at_least_zero.items() if not v >= 0)
+    yield from POSITIVE("", positive)
+    yield from AT_LEAST_ZERO("", at_least_zero)
     shares = {
         "training.warmup_ratio": config.training.warmup_ratio,
         "pairs.filters.repetition_max_share": config.pairs.filters.repetition_max_share,
-        "engine.sampling.top_p": config.engine.sampling.top_p,
     }
-    yield from (_out_of_range(k, v, "between 0 and 1") for k, v in shares.items() if not 0 <= v <= 1)
-
-
-def _out_of_range(key: str, value: float, wanted: str) -> LidrError:
-    return LidrError(f"{value} is out of range", where=key, instead=f"it must be {wanted}")
+    yield from SHARE("", shares)
 
 
 def _pairs(config: RunConfig) -> Iterator[LidrError]:
@@ -107,9 +99,9 @@ def _objective(section: ObjectiveConfig) -> Iterator[LidrError]:
             instead="type a value above 0",
         )
     if section.beta_end is not None and not section.beta_end > 0:
-        yield _out_of_range("objective.beta_end", section.beta_end, "greater than 0, or null")
+        yield out_of_range("objective.beta_end", section.beta_end, "greater than 0, or null")
     if not 0 <= section.label_smoothing < 0.5:
-        yield _out_of_range("objective.label_smoothing", section.label_smoothing, "at least 0 and below 0.5")
+        yield out_of_range("objective.label_smoothing", section.label_smoothing, "at least 0 and below 0.5")
     yield from _without_effect(section)
     yield from _divergence_alpha(section)
 
@@ -130,7 +122,7 @@ def _without_effect(section: ObjectiveConfig) -> Iterator[LidrError]:
 def _divergence_alpha(section: ObjectiveConfig) -> Iterator[LidrError]:
     alpha = section.divergence_alpha
     if section.divergence is Divergence.ALPHA and not 0 < alpha < 1:
-        yield _out_of_range("objective.divergence_alpha", alpha, "above 0 and below 1")
+        yield out_of_range("objective.divergence_alpha", alpha, "above 0 and below 1")
     if section.divergence is not Divergence.ALPHA and alpha != 0:
         yield LidrError(
             f"{alpha:g} has no effect on objective.divergence={section.divergence}",
@@ -202,9 +194,7 @@ def _evaluation(config: RunConfig) -> Iterator[LidrError]:
             "max_new_tokens": benchmark.max_new_tokens,
             "repetition_penalty": benchmark.repetition_penalty,
         }
-        yield from (
-            _out_of_range(f"{where}.{k}", v, "greater than 0") for k, v in positive.items() if not v > 0
-        )
+        yield from POSITIVE(where, positive)
         for code in benchmark.languages:
             if code not in config.languages.all:
                 yield LidrError(

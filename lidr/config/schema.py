@@ -9,15 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from lidr.config.engine_schema import EngineConfig, ModelConfig, TranslatorConfig
 from lidr.config.trainer_schema import LoraConfig, TrainerConfig, TrainingConfig
 from lidr.config.training_schema import ObjectiveConfig
 
 SCHEMA_VERSION = 1
-
-
-class Precision(StrEnum):
-    FP32 = "fp32"
-    BF16 = "bf16"
 
 
 class PromptFormat(StrEnum):
@@ -84,15 +80,6 @@ class Processes(StrEnum):
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    name: str
-    path: str
-    revision: str | None
-    precision: Precision
-    system_prompt: str | None
-
-
-@dataclass(frozen=True)
 class LanguagesConfig:
     dominant: str
     non_dominant: tuple[str, ...]
@@ -123,32 +110,6 @@ class PromptsConfig:
     limit: int
     shuffle: bool
     on_incomplete: OnIncomplete
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How tokens are chosen; temperature 0 is greedy."""
-
-    max_new_tokens: int
-    repetition_penalty: float
-    temperature: float = 0.0
-    top_p: float = 1.0
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    name: str
-    batch_size: int
-    sampling: SamplingConfig
-
-
-@dataclass(frozen=True)
-class TranslatorConfig:
-    name: str
-    template: str
-    open_tag: str
-    close_tag: str
-    sampling: SamplingConfig
 
 
 @dataclass(frozen=True)

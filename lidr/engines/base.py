@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from lidr.config import SamplingConfig
+
+
+class FinishReason(StrEnum):
+    """stop: the model ended its turn, or a stop text came. length: cut off. too_long: the prompt leaves no room.
+
+    The context ends an answer as max_new_tokens does; a request whose prompt fills it is not answered at all.
+    """
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOO_LONG = "too_long"
 
 
 @dataclass(frozen=True)
@@ -16,24 +28,26 @@ class Request:
     key: names the request within its stage; completions carry it back.
     user: the user's message.
     prefill: text the answer is primed with; the completion's text does not repeat it.
+    stop: texts after which the answer ends; the first of them to come stays at its end.
     """
 
     key: str
     user: str
     prefill: str = ""
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Completion:
     """What the model wrote after the prefill.
 
-    finish_reason: ``stop`` or ``length``.
+    text: empty where the model ended its turn at once.
     tokens: generated tokens, the end-of-turn token included.
     """
 
     key: str
     text: str
-    finish_reason: str
+    finish_reason: FinishReason
     tokens: int
 
 
@@ -42,20 +56,20 @@ class Engine(Protocol):
     """Generates text with one model."""
 
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingConfig, done: Set[str] = frozenset()
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
-        """Yields completions in batches as they finish, each request's at most once.
+        """Yields completions as they finish, a few at a time, each request's at most once, in any order.
 
-        Batches are a function of `requests` alone, so that a stage that starts again with the same requests
-        forms the same batches and writes the same bytes: a batch whose keys are all in `done` is skipped, one
-        that is partly done is generated again and only its missing completions are yielded.
+        An answer is a function of its request, the sampling and the engine's seed: as far as the engine's
+        arithmetic allows, it does not depend on what else is answered at the same time, so that a stage that
+        starts again ends with the same answers. `docs/engines.md` says how far that goes for each engine.
 
         Args:
-            requests: all requests of the job, done ones included.
+            requests: all requests of the job, done ones included; read as they are needed, never all at once.
             sampling: how tokens are chosen.
-            done: keys whose completions an earlier attempt stored.
+            done: keys whose completions an earlier attempt stored; they are not answered again.
 
         Raises:
-            LidrError: a prompt does not fit the model's context.
+            LidrError: the engine cannot go on; what was yielded stands.
         """
         ...

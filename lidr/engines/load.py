@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from lidr.chat import ChatFormat
-from lidr.config import RunConfig
+from lidr.config import EngineConfig, EngineKind, ModelConfig, RunConfig, TranslatorKind
 from lidr.engines.base import Engine
-from lidr.engines.transformers import TransformersEngine
 from lidr.models import load_model, load_tokenizer, torch_device
+from lidr.paths import resolve_model
 
 
-def load_engine(config: RunConfig, model: str) -> Engine:
-    """Loads a model folder or hub id into the configured engine."""
+def load_engine(config: RunConfig, model: str, iteration: int, ledger: Path) -> Engine:
+    """The engine that answers with M_t.
+
+    Args:
+        model: folder or hub id of M_t.
+        iteration: t.
+        ledger: where an engine that is paid for keeps what the run has used.
+    """
+    return _engine(config, config.engine, config.model, model, iteration, ledger)
+
+
+def load_translator(config: RunConfig, model: str, iteration: int, ledger: Path) -> Engine:
+    """The engine that translates: M_t itself, or the model of `translator.model`."""
+    translator = config.translator
+    if translator.kind is TranslatorKind.SELF or translator.engine is None or translator.model is None:
+        return load_engine(config, model, iteration, ledger)
+    path = resolve_model(translator.model.path)
+    return _engine(config, translator.engine, translator.model, path, iteration, ledger)
+
+
+def _engine(
+    config: RunConfig, engine: EngineConfig, model: ModelConfig, path: str, iteration: int, ledger: Path
+) -> Engine:
+    if engine.kind is EngineKind.VLLM:
+        from lidr.engines.vllm import VllmEngine
+
+        return VllmEngine(engine, model, path, config.trainer.accelerator, config.seed)
+    if engine.kind is EngineKind.OPENAI:
+        from lidr.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(engine, model, path, iteration, ledger, config.seed)
+    from lidr.engines.transformers import TransformersEngine
+
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
-    device = torch_device(config.trainer.accelerator)
-    chat = ChatFormat(load_tokenizer(model, config.model.revision), config.model.system_prompt)
-    loaded = load_model(model, config.model.precision, device, config.model.revision)
-    return TransformersEngine(loaded, chat, config.engine.batch_size, config.seed)
+    chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
+    loaded = load_model(path, model.precision, torch_device(config.trainer.accelerator), model.revision)
+    return TransformersEngine(loaded, chat, engine.batch_size, config.seed)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Container, Iterable, Iterator
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, set_seed
 
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
-from lidr.engines.base import Completion, Request
+from lidr.engines.base import Completion, FinishReason, Request
 from lidr.errors import LidrError
 
 
@@ -28,9 +28,10 @@ class TransformersEngine:
         self._stop_ids = _stop_ids(model, chat)
 
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingConfig, done: Set[str] = frozenset()
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
         """See `lidr.engines.base.Engine`."""
+        requests = list(requests)
         prompts = self.chat.batch_prompt_ids([(r.user, r.prefill) for r in requests])
         order = sorted(range(len(requests)), key=lambda i: -len(prompts[i]))
         if order:
@@ -95,7 +96,7 @@ class TransformersEngine:
     def _completion(self, request: Request, ids: list[int]) -> Completion:
         stopped = bool(ids) and ids[-1] in self._stop_ids
         text = self.chat.decode(ids[:-1] if stopped else ids)
-        return Completion(request.key, text, "stop" if stopped else "length", len(ids))
+        return Completion(request.key, text, FinishReason.STOP if stopped else FinishReason.LENGTH, len(ids))
 
 
 def _stop_ids(model: PreTrainedModel, chat: ChatFormat) -> frozenset[int]:

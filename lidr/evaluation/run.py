@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lidr import prompts as prompt_sets
@@ -159,7 +159,7 @@ class _Lazy:
         self._engine: Engine | None = None
 
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingConfig, done: Set[str] = frozenset()
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
         if self._engine is None:
             self._engine = self._load()

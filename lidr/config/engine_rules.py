@@ -1,0 +1,134 @@
+"""Rules between the values of engines and of the translator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lidr.config.engine_schema import (
+    EndpointConfig,
+    EngineConfig,
+    EngineKind,
+    SamplingConfig,
+    TranslatorKind,
+)
+from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE
+from lidr.config.schema import RunConfig
+from lidr.errors import LidrError
+
+ITERATION = "{iteration}"
+
+
+def violations(config: RunConfig) -> Iterator[LidrError]:
+    """Every broken rule of the engine, the translator and its engine."""
+    yield from _engine(config.engine, "engine")
+    yield from _served(config)
+    yield from _translator(config)
+
+
+def _engine(engine: EngineConfig, where: str) -> Iterator[LidrError]:
+    yield from POSITIVE(where, {"batch_size": engine.batch_size, "processes": engine.processes})
+    if engine.token_budget is not None:
+        yield from POSITIVE(where, {"token_budget": engine.token_budget})
+    yield from _sampling(engine.sampling, f"{where}.sampling")
+    yield from _section(engine, where)
+    if engine.vllm is not None:
+        yield from POSITIVE(f"{where}.vllm", {"tensor_parallel": engine.vllm.tensor_parallel})
+        yield from SHARE(f"{where}.vllm", {"memory_share": engine.vllm.memory_share})
+    if engine.endpoint is not None:
+        yield from _endpoint(engine.endpoint, f"{where}.endpoint")
+        if engine.processes > 1:
+            yield LidrError(
+                f"{engine.processes} processes would share no server's limits",
+                where=f"{where}.processes",
+                instead=f"type {where}.endpoint.concurrency=<requests at the same time>",
+            )
+
+
+def _sampling(sampling: SamplingConfig, where: str) -> Iterator[LidrError]:
+    yield from POSITIVE(
+        where,
+        {
+            "max_new_tokens": sampling.max_new_tokens,
+            "repetition_penalty": sampling.repetition_penalty,
+            "top_p": sampling.top_p,
+        },
+    )
+    yield from AT_LEAST_ZERO(where, {"temperature": sampling.temperature})
+    if sampling.top_p > 1:
+        yield from SHARE(where, {"top_p": sampling.top_p})
+
+
+def _section(engine: EngineConfig, where: str) -> Iterator[LidrError]:
+    """A kind has its own section, and no other."""
+    sections = {EngineKind.VLLM: engine.vllm, EngineKind.OPENAI: engine.endpoint}
+    names = {EngineKind.VLLM: "vllm", EngineKind.OPENAI: "endpoint"}
+    for kind, section in sections.items():
+        if (section is not None) != (engine.kind is kind):
+            yield LidrError(
+                f"is {'null' if section is None else 'set'}, and the engine's kind is {engine.kind}",
+                where=f"{where}.{names[kind]}",
+                instead=f"choose the engine as a whole: engine={engine.kind}",
+            )
+
+
+def _endpoint(endpoint: EndpointConfig, where: str) -> Iterator[LidrError]:
+    yield from POSITIVE(where, {"concurrency": endpoint.concurrency, "timeout": endpoint.timeout})
+    yield from AT_LEAST_ZERO(where, {"retries": endpoint.retries})
+    limits = {
+        "budget_tokens": endpoint.budget_tokens,
+        "budget_cost": endpoint.budget_cost,
+        "price_input": endpoint.price_input,
+        "price_output": endpoint.price_output,
+    }
+    yield from AT_LEAST_ZERO(where, {k: v for k, v in limits.items() if v is not None})
+    if not endpoint.url.startswith(("http://", "https://")):
+        yield LidrError(
+            f"{endpoint.url!r} is no web address",
+            where=f"{where}.url",
+            instead="type the server's base URL, such as http://127.0.0.1:8000/v1",
+        )
+    if endpoint.budget_cost is not None and None in (endpoint.price_input, endpoint.price_output):
+        yield LidrError(
+            "a limit on money needs prices, and an unknown price is not 0",
+            where=f"{where}.budget_cost",
+            instead=f"type {where}.price_input=<...> {where}.price_output=<...> per million tokens, or null",
+        )
+
+
+def _served(config: RunConfig) -> Iterator[LidrError]:
+    """A server does not know the models that a run trains."""
+    endpoint = config.engine.endpoint
+    generates = config.iterations > 1 or (config.iterations == 1 and config.evaluation)
+    if endpoint is not None and generates and ITERATION not in endpoint.model:
+        yield LidrError(
+            f"the server has one model {endpoint.model!r}, and M_1 answers too",
+            where="engine.endpoint.model",
+            instead=f"serve each M_t under a name with {ITERATION} in it, or type engine=transformers",
+        )
+
+
+def _translator(config: RunConfig) -> Iterator[LidrError]:
+    translator = config.translator
+    yield from _sampling(translator.sampling, "translator.sampling")
+    has = translator.engine is not None and translator.model is not None
+    if translator.kind is TranslatorKind.ENGINE:
+        if not has:
+            yield LidrError(
+                "another model translates, and engine or model is null",
+                where="translator",
+                instead="type translator=engine translator.model.path=<folder or hub id>",
+            )
+        if translator.engine is not None:
+            yield from _engine(translator.engine, "translator.engine")
+    elif translator.engine is not None or translator.model is not None:
+        yield LidrError(
+            f"{translator.kind} reads neither engine nor model",
+            where="translator",
+            instead="type translator=engine",
+        )
+    if translator.kind is TranslatorKind.NONE and config.pairs.filters.off_target_chosen:
+        yield LidrError(
+            "would drop every pair: without a translator the chosen answers stay in the dominant language",
+            where="pairs.filters.off_target_chosen",
+            instead="type pairs.filters.off_target_chosen=false",
+        )
