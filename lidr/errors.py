@@ -38,6 +38,10 @@ class StageError(LidrError):
     """A stage failed; what it had finished stays, and the same command goes on."""
 
 
+class FullDiskError(StageError):
+    """There is no room for a file; no half-written line of it stays."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice a mistyped word most likely meant, or None where nothing is near."""
     matches = difflib.get_close_matches(word, sorted(choices), n=1, cutoff=0.6)

@@ -6,7 +6,7 @@ import logging
 import time
 from pathlib import Path
 
-from lidr.config import RunConfig, differences
+from lidr.config import ModelConfig, RunConfig, TranslatorKind, differences
 from lidr.errors import StageError
 from lidr.hashing import fingerprint
 from lidr.paths import resolve_model
@@ -73,7 +73,10 @@ def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str
         if manifest is None:
             raise StageError(f"{other.name} is not done, {stage.name} reads it", where=str(run.root))
         inputs[other.name] = manifest.digest()
-    if stage.kind.loads_model:
+    if stage.kind is StageKind.TRANSLATIONS and config.translator.kind is not TranslatorKind.SELF:
+        if config.translator.model is not None:
+            inputs["translator"] = _content(config.translator.model)
+    elif stage.kind.loads_model:
         inputs[f"M_{stage.model_iteration}"] = _model_digest(stage.model_iteration, config, run)
     if stage.kind is StageKind.TRAINING and config.trains_against_initial:
         inputs["M_0"] = _model_digest(0, config, run)
@@ -81,18 +84,19 @@ def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str
 
 
 def _model_digest(iteration: int, config: RunConfig, run: RunDirectory) -> str:
-    """What names a model's content: its folder's bytes, or id and revision where it lies on a hub."""
+    """What names M_t's content."""
     if iteration == 0:
-        folder = Path(resolve_model(config.model.path))
-        return (
-            fingerprint(folder)
-            if folder.is_dir()
-            else f"{config.model.path}@{config.model.revision or 'default'}"
-        )
+        return _content(config.model)
     training = run.manifest(Stage(StageKind.TRAINING, iteration))
     if training is None:
         raise StageError(f"M_{iteration} is not trained", where=str(run.root))
     return training.digest(below=f"iteration-{iteration}/model/")
+
+
+def _content(model: ModelConfig) -> str:
+    """What names a configured model's content: its folder's bytes, or id and revision where it lies on a hub."""
+    folder = Path(resolve_model(model.path))
+    return fingerprint(folder) if folder.is_dir() else f"{model.path}@{model.revision or 'default'}"
 
 
 def _refuse_mismatch(manifest: Manifest, stage: Stage, config: RunConfig, run: RunDirectory) -> None:

@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lidr.errors import FullDiskError
+
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file may not grow any further here",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names the file that a block writes.
+
+    Raises:
+        FullDiskError: there is no room for it.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = full_disk(error, path)
+        if full is None:
+            raise
+        raise full from error
+
+
+def full_disk(error: BaseException, path: Path) -> FullDiskError | None:
+    """What an error comes to that says there is no room for a file; None for any other."""
+    if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+        return None
+    return FullDiskError(
+        _NO_ROOM[error.errno],
+        where=str(path),
+        instead="make room, then run the same command again: it goes on from what is written",
+    )
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write; on disk, it takes the place of `path` when the block ends well."""
+    """A temporary sibling to write; on disk, it takes the place of `path` when the block ends well.
+
+    Raises:
+        FullDiskError: there is no room for it; `path` is as it was.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    yield temporary
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
+    with writing(path):
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lidr.errors import LidrError
-from lidr.files import whole_file
+from lidr.files import whole_file, writing
+
+_BLOCK = 1 << 16
+
+
+class Line(NamedTuple):
+    """A record with its place: the line's number from 1, and the byte at which it starts."""
+
+    number: int
+    offset: int
+    record: dict[str, Any]
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
@@ -27,14 +40,42 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         LidrError: the file is missing, or a line is not a JSON object in UTF-8; names file and line.
     """
+    return (_decode(line, path, number) for number, _, line in _lines(path))
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Records of a file with their places; a last line that does not end, torn by a kill, is passed over.
+
+    Raises:
+        LidrError: as `read`.
+    """
+    return (
+        Line(number, offset, _decode(line, path, number))
+        for number, offset, line in _lines(path)
+        if line.endswith(b"\n")
+    )
+
+
+def whole_lines(path: Path) -> int:
+    """Lines of a file that end, 0 where there is no file."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in file)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Number, offset and bytes of every line that is not blank."""
     try:
         file = path.open("rb")
     except OSError as error:
         raise LidrError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    offset = 0
     with file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                yield _decode(line, path, number)
+                yield number, offset, line
+            offset += len(line)
 
 
 def _decode(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -72,29 +113,52 @@ def write(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
 class Appender:
     """Appends records to a file that may hold the whole records of an earlier, killed attempt.
 
-    A torn last line is cut off on opening; `kept` are the records that stand.
+    A torn last line is cut off on opening. Nothing is held in memory, but `kept` where it is asked for.
+
+    Raises:
+        FullDiskError: there is no room for the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._cut_torn_line()
-        self.kept = list(read(path)) if path.exists() else []
-        self._file = path.open("ab")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+        self._size = _end_of_last_line(path)
+        if self._size < path.stat().st_size:
+            self._file.truncate(self._size)
 
-    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Appends whole records and hands them to the operating system at once."""
-        self._file.write(b"".join(encode(r) for r in records))
-        self._file.flush()
+    @cached_property
+    def kept(self) -> list[dict[str, Any]]:
+        """The records that stand, as they are when first asked for."""
+        return list(read(self.path))
 
-    def _cut_torn_line(self) -> None:
-        if not self.path.exists():
-            return
-        with self.path.open("r+b") as file:
-            data = file.read()
-            end = data.rfind(b"\n") + 1
-            if end < len(data):
-                file.truncate(end)
+    def append(self, records: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Appends whole records and hands them to the operating system at once.
+
+        Returns:
+            The byte at which each record starts.
+
+        Raises:
+            FullDiskError: there is no room; the records that found some stand, and no part of another.
+        """
+        encoded = [encode(r) for r in records]
+        offsets = list(itertools.accumulate(map(len, encoded), initial=self._size))[:-1]
+        with writing(self.path):
+            self._write(b"".join(encoded))
+        return offsets
+
+    def _write(self, data: bytes) -> None:
+        written = 0
+        try:
+            while written < len(data):
+                written += self._file.write(data[written:] if written else data)
+        except OSError:
+            self._size += data.rfind(b"\n", 0, written) + 1
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise
+        self._size += len(data)
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +166,18 @@ class Appender:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with writing(self.path), self._file:
+            os.fsync(self._file.fileno())
+
+
+def _end_of_last_line(path: Path) -> int:
+    """The byte after the last line end, found from the file's end."""
+    with path.open("rb") as file:
+        start = file.seek(0, os.SEEK_END)
+        while start:
+            end, start = start, max(0, start - _BLOCK)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+    return 0

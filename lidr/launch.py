@@ -10,11 +10,10 @@ import os
 import shutil
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lidr.children import die_with_parent, ended
 from lidr.config import TrainerConfig
 from lidr.errors import StageError
 from lidr.files import write_text
@@ -23,19 +22,6 @@ from lidr.stages import Stage, StageKind, parse_stage
 from lidr.store import RunDirectory
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.5
-
-
-def die_with_parent() -> None:
-    """Ends this process soon after its parent, so that nobody works in a run twice."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def error_file(run: RunDirectory, stage: Stage, rank: int = 0) -> Path:
@@ -51,17 +37,6 @@ def error_files(run: RunDirectory, stage: Stage) -> list[Path]:
 def log_file(run: RunDirectory, rank: int = 0) -> Path:
     """The log of a process; the first one's is the run's."""
     return run.root / (f"log-{rank}.txt" if rank else "log.txt")
-
-
-def ended(what: str, code: int, log_path: Path) -> StageError:
-    """The error of a process that ended with an exit code other than 0, negative for a signal."""
-    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    hint = "; the system ends a process so that runs out of memory" if code == -signal.SIGKILL else ""
-    return StageError(
-        f"{what} ended {how}{hint}",
-        where=str(log_path),
-        instead="run the same command again, it goes on from what is finished",
-    )
 
 
 def command(run: RunDirectory, stage: Stage, trainer: TrainerConfig) -> list[str]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 _FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
-_QUIET = ("httpx", "urllib3", "filelock", "matplotlib", "fsspec")
+_QUIET = ("httpx", "httpx2", "urllib3", "filelock", "matplotlib", "fsspec")
 
 
 def show(level: int = logging.INFO) -> None:
     """Shows the project's messages on standard error."""
-    handler = RichHandler(
+    handler = _Lines(
         console=Console(stderr=True),
         show_path=False,
         show_level=False,
@@ -28,10 +29,30 @@ def show(level: int = logging.INFO) -> None:
     root.setLevel(level)
 
 
+class _Lines(RichHandler):
+    """A traceback is for the log file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        short = logging.makeLogRecord(record.__dict__ | {"exc_info": None, "exc_text": None})
+        return super().format(short)
+
+
+class _File(logging.FileHandler):
+    """A full disk is no reason to say so for every line that finds no room."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Appends every message of this process, other libraries' included, to a run's log file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _File(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter(_FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lidr import jsonl
+from lidr.children import crashed
 from lidr.config import Processes, RunConfig, identity
-from lidr.errors import LidrError
+from lidr.errors import FullDiskError, LidrError
 from lidr.execute import done, ensure
 from lidr.logs import logging_to
 from lidr.preflight import preflight
@@ -113,7 +114,11 @@ def _concatenate_metrics(config: RunConfig, directory: RunDirectory) -> None:
 
 @contextmanager
 def _status(directory: RunDirectory) -> Iterator[None]:
-    """Keeps status.json true however the run ends, but for a kill."""
+    """Keeps status.json true however the run ends, but for a kill.
+
+    Raises:
+        StageError: in place of an exception that is no `LidrError`, whose traceback is in the log then.
+    """
     directory.set_status("running")
     try:
         yield
@@ -123,8 +128,10 @@ def _status(directory: RunDirectory) -> Iterator[None]:
         else:
             log.error("%s", error)
         stage = directory.status().stage
-        directory.set_status(
-            "failed", stage, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        )
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        with suppress(FullDiskError):
+            directory.set_status("failed", stage, text)
+        if isinstance(error, Exception) and not isinstance(error, LidrError):
+            raise crashed(stage or "the run", error, directory.root / "log.txt") from error
         raise
     directory.set_status("done")

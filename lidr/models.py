@@ -38,7 +38,14 @@ def torch_device(accelerator: Accelerator) -> torch.device:
         raise LidrError(
             "this machine has no CUDA device", where="trainer.accelerator", instead="type trainer=cpu"
         )
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= count:
+        raise LidrError(
+            f"process {rank} of this machine finds no CUDA device of its own, there are {count}",
+            where="engine.processes, trainer.devices",
+            instead=f"type {count} at most",
+        )
+    return torch.device("cuda", rank)
 
 
 def is_adapter(path: str) -> bool:
@@ -48,10 +55,10 @@ def is_adapter(path: str) -> bool:
 
 def adapter_base(path: str) -> str:
     """The base model an adapter folder names."""
-    return str(_adapter_config(path)["base_model_name_or_path"])
+    return str(adapter_config(path)["base_model_name_or_path"])
 
 
-def _adapter_config(path: str) -> dict[str, Any]:
+def adapter_config(path: str) -> dict[str, Any]:
     config: dict[str, Any] = json.loads((Path(path) / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
     return config
 
@@ -92,7 +99,7 @@ def load_model(
 def _load_adapter(path: str, precision: Precision, device: torch.device) -> PreTrainedModel:
     from peft import PeftModel
 
-    base = load_model(adapter_base(path), precision, device, _adapter_config(path).get("revision"))
+    base = load_model(adapter_base(path), precision, device, adapter_config(path).get("revision"))
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "`is_gradient_checkpointing`"

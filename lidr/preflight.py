@@ -1,4 +1,4 @@
-"""What can be known to fail before anything runs: the prompts and the model's folder."""
+"""What can be known to fail before anything runs: the prompts, and the folders of models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lidr import prompts
-from lidr.config import PromptsConfig, RunConfig
+from lidr.config import ModelConfig, PromptsConfig, RunConfig
 from lidr.errors import ConfigError, LidrError
 from lidr.paths import resolve_model
 
@@ -15,15 +15,15 @@ _LOCAL = ("models/", "/", "./", "../", "~")
 
 
 def preflight(config: RunConfig) -> None:
-    """Reads every prompt file a run will need, and looks for the model where it must be a folder.
+    """Reads every prompt file a run will need, and looks for a model where it must be a folder.
 
     Raises:
         ConfigError: everything that is missing, broken or too little.
     """
-    problems = [*_model(config), *_caught(lambda: _loop_prompts(config))]
+    problems = [*_models(config), *_caught(lambda: _loop_prompts(config))]
     for benchmark in config.evaluation.values():
         languages = benchmark.codes(config.languages)
-        problems += _caught(lambda b=benchmark.prompts, codes=languages: _read(b, codes))  # type: ignore[misc]
+        problems += _caught(lambda b=benchmark.prompts, codes=languages: read_prompts(b, codes))  # type: ignore[misc]
     if problems:
         raise ConfigError(problems)
 
@@ -35,21 +35,27 @@ def _caught(action: Callable[[], object]) -> Iterator[LidrError]:
         yield error
 
 
-def _model(config: RunConfig) -> Iterator[LidrError]:
-    path = resolve_model(config.model.path)
+def _models(config: RunConfig) -> Iterator[LidrError]:
+    yield from _model(config.model, "model.path")
+    if config.translator.model is not None:
+        yield from _model(config.translator.model, "translator.model.path")
+
+
+def _model(model: ModelConfig, where: str) -> Iterator[LidrError]:
+    path = resolve_model(model.path)
     if path.startswith(_LOCAL) and not Path(path).expanduser().is_dir():
-        instead = "type model.path=<model folder or hub id>"
-        if config.model.name == "smollm2-135m":
+        instead = f"type {where}=<model folder or hub id>"
+        if model.name == "smollm2-135m":
             instead = f"run `make smollm2`, or {instead}"
-        yield LidrError(f"there is no folder {path!r}", where="model.path", instead=instead)
+        yield LidrError(f"there is no folder {path!r}", where=where, instead=instead)
 
 
 def _loop_prompts(config: RunConfig) -> None:
-    aligned = _read(config.prompts, config.languages.trained)
+    aligned = read_prompts(config.prompts, config.languages.trained)
     prompts.check_enough(aligned, config.prompts, config.prompt_schedule, config.iterations)
 
 
 @lru_cache(maxsize=8)
-def _read(config: PromptsConfig, languages: tuple[str, ...]) -> prompts.AlignedPrompts:
+def read_prompts(config: PromptsConfig, languages: tuple[str, ...]) -> prompts.AlignedPrompts:
     """Once for all jobs of a grid that share their prompts."""
     return prompts.load(config, languages)

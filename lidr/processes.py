@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -12,22 +14,27 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lidr.config import TrainerConfig, read_config
-from lidr.errors import LidrError, StageError
-from lidr.execute import ensure, join
-from lidr.files import write_text
-from lidr.launch import (
+from lidr.children import (
+    CRASHED,
+    FULL_DISK,
+    INTERRUPTED,
     POLL_SECONDS,
-    command,
+    REFUSED,
+    crashed,
     die_with_parent,
     ended,
-    error_file,
-    error_files,
-    log_file,
 )
+from lidr.config import TrainerConfig, read_config
+from lidr.errors import FullDiskError, LidrError, StageError
+from lidr.execute import ensure, join
+from lidr.files import write_text
+from lidr.launch import command, error_file, error_files, log_file
 from lidr.logs import logging_to
+from lidr.shards import Shards
 from lidr.stages import Stage, StageKind, parse_stage
 from lidr.store import RunDirectory
+from lidr.synthesis.index import Share
+from lidr.work import Job, answer_share
 
 log = logging.getLogger(__name__)
 _ORPHAN_SECONDS = 30
@@ -71,20 +78,61 @@ def main(root: str, name: str) -> int:
     die_with_parent()
     run, stage = RunDirectory(Path(root)), parse_stage(name)
     config = read_config(run.root / "config.yaml")
-    rank = _rank() if stage.kind is StageKind.TRAINING and config.trainer.ranks > 1 else 0
-    with logging_to(log_file(run, rank)), _alone(run) if rank == 0 else nullcontext():
-        try:
-            (ensure if rank == 0 else join)(stage, config, run)
-        except LidrError as error:
-            log.error("%s: %s", stage.name, error)
-            path = error_file(run, stage, rank)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, str(error))
-            return error.exit_code
-        except Exception:
-            log.exception("%s: failed", stage.name)
-            return 1
+    together = stage.kind is StageKind.TRAINING and config.trainer.ranks > 1
+    rank = _rank() if together else 0
+    work = ensure if rank == 0 else join
+    log_path = log_file(run, rank)
+    with logging_to(log_path), _alone(run) if rank == 0 else nullcontext():
+        code = _report(lambda: work(stage, config, run), stage.name, error_file(run, stage, rank), log_path)
+        if together and code == CRASHED:
+            # As a rank crashes where another one is gone, the agent says which ended first.
+            error_file(run, stage, rank).unlink(missing_ok=True)
+        return code
+
+
+def shard(root: str, name: str, share: Share, parent: int | None) -> int:
+    """One of the processes that share a stage's requests; `parent` is the stage's own process."""
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted parent ends it
+    run, stage = RunDirectory(Path(root)), parse_stage(name)
+    config, shards = read_config(run.root / "config.yaml"), Shards(run, stage)
+    log_path = shards.log_file(share)
+
+    def work() -> None:
+        with shards.held(share.number):
+            answer_share(Job(stage, config, run, lambda: None), share)
+
+    with logging_to(log_path):
+        return _report(work, stage.name, shards.error_file(share), log_path)
+
+
+def _report(work: Callable[[], object], name: str, error_path: Path, log_path: Path) -> int:
+    """Does a process's work, and leaves its error as a line for the process that started it.
+
+    Returns:
+        The exit code: 0, `CRASHED`, `INTERRUPTED`, or `REFUSED` where the error is a `LidrError`; `FULL_DISK` where
+        it finds no room.
+    """
+    try:
+        work()
+    except LidrError as error:
+        log.error("%s: %s", name, error)
+        return _leave(error, error_path, REFUSED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        log.exception("%s: failed", name)
+        return _leave(crashed(name, error, log_path), error_path, CRASHED)
     return 0
+
+
+def _leave(error: LidrError, path: Path, code: int) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, str(error))
+    except FullDiskError:
+        return FULL_DISK
+    return code
 
 
 def _rank() -> int:
@@ -98,5 +146,17 @@ def _alone(run: RunDirectory) -> FileLock:
     return FileLock(run.root / ".stage.lock", timeout=_ORPHAN_SECONDS)
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lidr.processes")
+    parser.add_argument("run", help="run folder")
+    parser.add_argument("stage", help="such as iteration-1/responses")
+    parser.add_argument("--shard", type=Share.parse, metavar="k/N", help="process k of the N that share it")
+    parser.add_argument("--parent", type=int, help="process id to end with")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    given = _arguments()
+    if given.shard is None:
+        sys.exit(main(given.run, given.stage))
+    sys.exit(shard(given.run, given.stage, given.shard, given.parent))

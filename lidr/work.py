@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from lidr import jsonl
-from lidr.config import RunConfig
+from lidr.config import EngineConfig, RunConfig
 from lidr.engines.base import Engine
 from lidr.prompts import AlignmentReport
 from lidr.records import to_json
+from lidr.shards import Shards, share_out, take_over
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
+from lidr.synthesis import resume
+from lidr.synthesis.index import Share
+from lidr.synthesis.lazy import LazyEngine
+from lidr.synthesis.read import PromptFile
 
 log = logging.getLogger(__name__)
 
@@ -79,24 +84,61 @@ def _show_dropped(report: AlignmentReport) -> None:
             log.warning("  %s", language.describe())
 
 
-def _responses(job: Job) -> Outcome:
-    from lidr.synthesis import read
-    from lidr.synthesis.generate import generate
+@dataclass(frozen=True)
+class Answers:
+    """The files that a stage fills by a model, and what loads it."""
 
-    folder = job.sibling("prompts")
-    prompts = {
-        code: list(read.prompts(folder / f"{code}.jsonl", code)) for code in job.config.languages.trained
-    }
-    generate(prompts, _engine(job), job.config.engine.sampling, job.folder)
-    return Outcome({"responses": sum(map(len, prompts.values()))})
+    jobs: list[resume.Job]
+    engine: EngineConfig
+    load: Callable[[], Engine]
+
+
+def answer_share(job: Job, share: Share) -> None:
+    """One process's part of a stage whose requests several share; see `lidr.shards`."""
+    answers, shards = _ANSWERS[job.stage.kind](job), Shards(job.run, job.stage)
+    engine = LazyEngine(answers.load)
+    for file in answers.jobs:
+        resume.complete_share(file, shards.file(file, shards.folder(share)), share, engine)
+
+
+def _answer(job: Job) -> int:
+    """Fills the stage's files; returns the number of their records."""
+    answers = _ANSWERS[job.stage.kind](job)
+    _share_out(job, answers)
+    return resume.complete_all(answers.jobs, LazyEngine(answers.load), job.stage.name)
+
+
+def _share_out(job: Job, answers: Answers) -> None:
+    """The part of several processes, where the engine has them or an earlier attempt's did."""
+    shards = Shards(job.run, job.stage)
+    take_over(shards, answers.jobs)
+    if answers.engine.processes > 1:
+        share_out(shards, answers.jobs, answers.engine, job.config.trainer)
+
+
+def _responses(job: Job) -> Outcome:
+    return Outcome({"responses": _answer(job)})
+
+
+def _response_answers(job: Job) -> Answers:
+    from lidr.synthesis.generate import response_jobs
+
+    folder, engine = job.sibling("prompts"), job.config.engine
+    files = {code: PromptFile(folder / f"{code}.jsonl", code) for code in job.config.languages.trained}
+    return Answers(response_jobs(files, engine.sampling, job.folder), engine, lambda: _engine(job))
 
 
 def _translations(job: Job) -> Outcome:
-    from lidr.synthesis.translate import translate
+    _answer(job)
+    return Outcome({"directions": 2 * len(job.config.languages.non_dominant)})
 
-    config = job.config
-    translate(job.sibling("responses"), config.languages, _translator(job), config.translator, job.folder)
-    return Outcome({"directions": 2 * len(config.languages.non_dominant)})
+
+def _translation_answers(job: Job) -> Answers:
+    from lidr.synthesis.translate import translation_jobs
+
+    config, translator = job.config, job.config.translator
+    jobs = translation_jobs(job.sibling("responses"), config.languages, translator, job.folder)
+    return Answers(jobs, translator.engine or config.engine, lambda: _translator(job))
 
 
 def _pairs(job: Job) -> Outcome:
@@ -130,8 +172,16 @@ def _training(job: Job) -> Outcome:
 def _evaluation(job: Job) -> Outcome:
     from lidr.evaluation.run import evaluate
 
-    scores = evaluate(job.config, job.stage.iteration, lambda: _engine(job), job.folder, job.sibling("pairs"))
+    answers = _evaluation_answers(job)
+    _share_out(job, answers)
+    scores = evaluate(job.config, job.stage.iteration, answers.load, job.folder, job.sibling("pairs"))
     return Outcome({"scores": len(scores)})
+
+
+def _evaluation_answers(job: Job) -> Answers:
+    from lidr.evaluation.run import answer_jobs
+
+    return Answers(answer_jobs(job.config, job.folder), job.config.engine, lambda: _engine(job))
 
 
 _WORK: dict[StageKind, Callable[[Job], Outcome]] = {
@@ -141,6 +191,11 @@ _WORK: dict[StageKind, Callable[[Job], Outcome]] = {
     StageKind.PAIRS: _pairs,
     StageKind.TRAINING: _training,
     StageKind.EVALUATION: _evaluation,
+}
+_ANSWERS: dict[StageKind, Callable[[Job], Answers]] = {
+    StageKind.RESPONSES: _response_answers,
+    StageKind.TRANSLATIONS: _translation_answers,
+    StageKind.EVALUATION: _evaluation_answers,
 }
 
 

@@ -43,7 +43,7 @@ def test_the_docs_hold_commands() -> None:
 
 @pytest.mark.parametrize("command", [c for c in commands() if words(c)[0] in ("run", "check")])
 def test_every_documented_run_composes(command: str) -> None:
-    overrides = [w for w in words(command)[1:] if w not in ("-m", "--help")]
+    overrides = [w for w in words(command)[1:] if w not in ("-m", "--help", "--probe", "--json")]
     if WRONG_ON_PURPOSE in command:
         with pytest.raises(ConfigError, match="did you mean 'beta'"):
             compose_run(overrides)

@@ -10,6 +10,7 @@ import pytest
 from lidr import work
 from lidr.compose import compose_run
 from lidr.config import RunConfig
+from lidr.errors import StageError
 from lidr.evaluation import collect_scores
 from lidr.loop import RunResult, run
 from lidr.stages import StageKind
@@ -102,7 +103,7 @@ def test_a_crash_ends_as_failed_and_names_its_stage(tmp_path: Path, monkeypatch:
         raise MemoryError("no room")
 
     monkeypatch.setitem(work._WORK, StageKind.PROMPTS, crash)
-    with pytest.raises(MemoryError):
+    with pytest.raises(StageError, match=r"iteration-1/prompts failed \(MemoryError: no room\) -> see"):
         run(config(tmp_path, NO_ANSWERS))
     (root,) = (p.parent for p in tmp_path.rglob("status.json"))
     status = json.loads((root / "status.json").read_text())

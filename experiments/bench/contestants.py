@@ -67,7 +67,7 @@ def execute(spec: RunSpec, is_lidr: bool, timeout: float | None = None) -> Measu
             code = subprocess.run(
                 command,
                 cwd=ROOT,
-                env=_environment(spec),
+                env=environment(spec.setting.threads),
                 stdout=output,
                 stderr=output,
                 timeout=timeout,
@@ -85,12 +85,12 @@ def execute(spec: RunSpec, is_lidr: bool, timeout: float | None = None) -> Measu
 _FILES = ("spec.json", "measured.json")
 
 
-def _environment(spec: RunSpec) -> dict[str, str]:
-    threads = str(spec.setting.threads)
+def environment(threads: int) -> dict[str, str]:
+    """Of every measured process."""
     return {
         **os.environ,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "WANDB_MODE": "disabled",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -11,30 +13,111 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from lidr.config import RunConfig, to_mapping
-from lidr.errors import LidrError
-from lidr.execute import done
+from lidr.commands import estimates
+from lidr.config import RunConfig, TranslatorKind, to_mapping
+from lidr.errors import ConfigError, LidrError, did_you_mean
+from lidr.estimate import Estimate, estimate
 from lidr.preflight import preflight
-from lidr.stages import Stage, StageKind, stages
-from lidr.store import RunDirectory
+from lidr.stages import Stage, StageKind
+
+_WIDTH = 120  # where the output is no terminal
+_SWEEP = ("-m", "--multirun")
+_PROBE, _JSON, _HELP = "--probe", "--json", ("-h", "--help")
+HELP = """\
+usage: lidr check [overrides] [-m] [--probe] [--json]
+
+Validates a configuration and shows what would run and what that takes; nothing is started.
+
+  overrides        group=option and key=value, as for `lidr run`
+  -m, --multirun   several values a key: every job, and their sum
+  --probe          load the model and measure: a few real prompts, and a step's pairs; gives times
+  --json           the same as JSON
+  -h, --help       this text; `lidr run --help` lists every group and key
+
+Exit code: 0, or 2 where the configuration is wrong.
+"""
 
 
-def check(overrides: Sequence[str]) -> int:
-    """Prints the resolved configuration and the stages that would run."""
-    from lidr.compose import compose_run, compose_sweep, is_sweep
+@dataclass(frozen=True)
+class _Arguments:
+    overrides: tuple[str, ...]
+    sweep: bool
+    probe: bool
+    json: bool
 
-    console = Console()
-    if is_sweep(overrides):
-        jobs = compose_sweep([o for o in overrides if o not in ("-m", "--multirun")])
-        console.print(_jobs(jobs))
+
+def check(words: Sequence[str]) -> int:
+    """Prints the resolved configuration, the stages that would run, and what they need."""
+    if any(word in _HELP for word in words):
+        sys.stdout.write(HELP)
         return 0
-    config = compose_run(overrides)
-    run = RunDirectory.of(config)
-    console.print(_tree("configuration", to_mapping(config)))
-    console.print(_plan(config, run))
-    preflight(config)
-    console.print(f"run  {run.root}", highlight=False, soft_wrap=True)
+    arguments = _parse(words)
+    shown = _sweep(arguments) if arguments.sweep else _single(arguments)
+    if arguments.json:
+        sys.stdout.write(json.dumps(shown, ensure_ascii=False, indent=2) + "\n")
     return 0
+
+
+def _parse(words: Sequence[str]) -> _Arguments:
+    from lidr.compose import is_sweep
+
+    flags = [word for word in words if word.startswith("-")]
+    known = (*_SWEEP, _PROBE, _JSON)
+    unknown = [flag for flag in flags if flag not in known]
+    if unknown:
+        longer = [flag for flag in (*known, *_HELP) if flag.startswith("--")]
+        raise ConfigError(
+            LidrError("unknown option", where=flag, instead=did_you_mean(flag, longer)) for flag in unknown
+        )
+    overrides = tuple(word for word in words if word not in flags)
+    return _Arguments(overrides, is_sweep(words), _PROBE in flags, _JSON in flags)
+
+
+def _single(arguments: _Arguments) -> Mapping[str, Any]:
+    from lidr.compose import compose_run
+
+    config = compose_run(arguments.overrides)
+    console = _console()
+    if not arguments.json:
+        console.print(_tree("configuration", to_mapping(config)))
+    preflight(config)
+    found = estimate(config, _prober(arguments))
+    if not arguments.json:
+        console.print(_plan(config, found), "", estimates.table(found))
+        for line in estimates.remarks(found):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(f"run  {found.run.root}", highlight=False, soft_wrap=True)
+    return {"configuration": to_mapping(config), **estimates.to_json(found)}
+
+
+def _sweep(arguments: _Arguments) -> Mapping[str, Any]:
+    """Every job's preflight comes before the first estimate, as in a run."""
+    from lidr.compose import compose_sweep
+
+    jobs = compose_sweep(arguments.overrides)
+    for _, config in jobs:
+        preflight(config)
+    prober = _prober(arguments)
+    found = [(overrides, estimate(config, prober)) for overrides, config in jobs]
+    if not arguments.json:
+        console = _console()
+        console.print(estimates.jobs_table(found))
+        for line in estimates.jobs_remarks([each for _, each in found]):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return estimates.jobs_to_json(found)
+
+
+def _prober(arguments: _Arguments) -> Any:
+    if not arguments.probe:
+        return None
+    from lidr.estimate.measure import Prober
+
+    return Prober()
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, _WIDTH))
 
 
 def _tree(title: str, values: Mapping[str, Any]) -> Tree:
@@ -53,23 +136,10 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", "\\n")
 
 
-def _jobs(jobs: Sequence[tuple[list[str], RunConfig]]) -> Table:
-    table = Table("job", "overrides", "run", "state", box=None, header_style="bold")
-    for number, (overrides, config) in enumerate(jobs):
-        run = RunDirectory.of(config)
-        table.add_row(
-            str(number),
-            " ".join(overrides),
-            str(run.root),
-            run.status().status if run.root.exists() else "to do",
-        )
-    return table
-
-
-def _plan(config: RunConfig, run: RunDirectory) -> Table:
+def _plan(config: RunConfig, found: Estimate) -> Table:
     table = Table("stage", "what", "state", box=None, header_style="bold")
-    for stage in stages(config):
-        table.add_row(stage.name, _what(stage, config), _state(stage, config, run))
+    for each in found.stages:
+        table.add_row(each.stage.name, _what(each.stage, config), str(each.state))
     return table
 
 
@@ -81,9 +151,13 @@ def _what(stage: Stage, config: RunConfig) -> str:
     if stage.kind is StageKind.RESPONSES:
         return f"{prompts} prompts x {trained} languages = {prompts * trained} responses"
     if stage.kind is StageKind.TRANSLATIONS:
-        return (
-            f"{prompts} responses x {others} languages x 2 directions = {2 * prompts * others} translations"
+        by = (
+            ""
+            if config.translator.kind is TranslatorKind.SELF
+            else f" (translator: {config.translator.name})"
         )
+        count = 2 * prompts * others
+        return f"{prompts} responses x {others} languages x 2 directions = {count} translations{by}"
     if stage.kind is StageKind.PAIRS:
         return f"types {', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}"
     if stage.kind is StageKind.TRAINING:
@@ -95,18 +169,3 @@ def _what(stage: Stage, config: RunConfig) -> str:
         for name, b in config.evaluation.items()
     ]
     return f"M_{stage.iteration}: " + ", ".join(parts)
-
-
-def _state(stage: Stage, config: RunConfig, run: RunDirectory) -> str:
-    try:
-        if done(stage, config, run) is not None:
-            return "done"
-    except LidrError as error:
-        return f"refused: {error.what}"
-    stored = sum(_lines(path) for path in run.folder(stage).rglob("*.jsonl"))
-    return f"begun, {stored} records" if stored else "to do"
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)

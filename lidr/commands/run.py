@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lidr.config import RunConfig
+from lidr.config import Accelerator, RunConfig
 from lidr.errors import ConfigError, LidrError
 from lidr.preflight import preflight
 from lidr.store import RunDirectory
@@ -71,13 +71,23 @@ def _sweep(overrides: list[str]) -> int:
 def _refuse_several_devices(configs: Sequence[RunConfig]) -> None:
     """A multirun's jobs may run side by side, on devices that each takes for its own."""
     for config in configs:
-        if config.trainer.ranks > 1:
-            problem = LidrError(
-                f"{len(configs)} jobs of one command cannot each train on {config.trainer.ranks} devices",
-                where=f"trainer.devices={config.trainer.devices} trainer.nodes={config.trainer.nodes}",
-                instead="type one `lidr run` after the other without -m, or one sbatch for each (docs/distributed.md)",
-            )
-            raise ConfigError([problem])
+        trainer = config.trainer
+        if trainer.ranks > 1:
+            where = f"trainer.devices={trainer.devices} trainer.nodes={trainer.nodes}"
+            raise ConfigError([_several(len(configs), f"train on {trainer.ranks} devices", where)])
+        engines = {"engine": config.engine, "translator.engine": config.translator.engine}
+        for where, engine in engines.items():
+            if engine is not None and engine.processes > 1 and trainer.accelerator is Accelerator.CUDA:
+                what = f"answer by {engine.processes} processes with GPUs of their own"
+                raise ConfigError([_several(len(configs), what, f"{where}.processes={engine.processes}")])
+
+
+def _several(jobs: int, what: str, where: str) -> LidrError:
+    return LidrError(
+        f"{jobs} jobs of one command cannot each {what}",
+        where=where,
+        instead="type one `lidr run` after the other without -m, or one sbatch for each (docs/distributed.md)",
+    )
 
 
 def _state(folder: RunDirectory) -> str:

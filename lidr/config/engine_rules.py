@@ -12,10 +12,12 @@ from lidr.config.engine_schema import (
     TranslatorKind,
 )
 from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE
-from lidr.config.schema import RunConfig
+from lidr.config.schema import Processes, RunConfig
+from lidr.config.trainer_schema import Accelerator
 from lidr.errors import LidrError
 
 ITERATION = "{iteration}"
+_VLLM_TEMPERATURE = 2.0
 
 
 def violations(config: RunConfig) -> Iterator[LidrError]:
@@ -23,6 +25,7 @@ def violations(config: RunConfig) -> Iterator[LidrError]:
     yield from _engine(config.engine, "engine")
     yield from _served(config)
     yield from _translator(config)
+    yield from _vllm(config)
 
 
 def _engine(engine: EngineConfig, where: str) -> Iterator[LidrError]:
@@ -131,4 +134,41 @@ def _translator(config: RunConfig) -> Iterator[LidrError]:
             "would drop every pair: without a translator the chosen answers stay in the dominant language",
             where="pairs.filters.off_target_chosen",
             instead="type pairs.filters.off_target_chosen=false",
+        )
+
+
+def _vllm(config: RunConfig) -> Iterator[LidrError]:
+    """What vLLM would refuse when it starts, and a GPU that it would not give back to training."""
+    translator = config.translator
+    engines = {"engine": config.engine}
+    if translator.engine is not None and translator.engine != config.engine:
+        engines["translator.engine"] = translator.engine
+    for where, engine in engines.items():
+        if engine.kind is EngineKind.VLLM:
+            yield from _vllm_engine(config, engine, where)
+    samplings = {
+        "engine": (config.engine, config.engine.sampling),
+        "translator": (translator.engine or config.engine, translator.sampling),
+    }
+    for where, (asked, sampling) in samplings.items():
+        if asked.kind is EngineKind.VLLM and sampling.temperature > _VLLM_TEMPERATURE:
+            yield LidrError(
+                f"{sampling.temperature:g} is more than vLLM takes",
+                where=f"{where}.sampling.temperature",
+                instead=f"type at most {_VLLM_TEMPERATURE:g}, or engine=transformers",
+            )
+
+
+def _vllm_engine(config: RunConfig, engine: EngineConfig, where: str) -> Iterator[LidrError]:
+    if engine.token_budget is not None and engine.token_budget < engine.batch_size:
+        yield LidrError(
+            f"{engine.token_budget} tokens a forward pass are too few for {engine.batch_size} requests",
+            where=f"{where}.token_budget",
+            instead=f"type {where}.token_budget={engine.batch_size} or more, or null",
+        )
+    if config.processes is Processes.INLINE and config.trainer.accelerator is Accelerator.CUDA:
+        yield LidrError(
+            "vLLM gives a GPU's memory back only when its process ends",
+            where="processes",
+            instead="type processes=separate",
         )

@@ -99,12 +99,20 @@ def _walk(hint: Any, prefix: str) -> Iterator[str]:
     """Dotted keys below a type: sections and leaves."""
     for name, child in get_type_hints(hint).items():
         path = f"{prefix}.{name}" if prefix else name
+        child = _section(child)
         yield path
         if dataclasses.is_dataclass(child):
             yield from _walk(child, path)
         elif get_origin(child) is dict:
             yield f"{path}.*"
             yield from _walk(get_args(child)[1], f"{path}.*")
+
+
+def _section(hint: Any) -> Any:
+    """The section of a type that may be null instead; any other type as it is."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next((part for part in get_args(hint) if dataclasses.is_dataclass(part)), hint)
+    return hint
 
 
 def _explain(error: dict[str, Any]) -> LidrError:
@@ -131,6 +139,7 @@ def _enum_choices(error: dict[str, Any]) -> str:
 def _type_at(loc: tuple[str | int, ...]) -> Any:
     hint: Any = RunConfig
     for part in loc:
+        hint = _section(hint)
         if get_origin(hint) is dict:
             hint = get_args(hint)[1]
         elif get_origin(hint) is tuple:
@@ -139,6 +148,13 @@ def _type_at(loc: tuple[str | int, ...]) -> Any:
         elif dataclasses.is_dataclass(hint):
             hint = get_type_hints(hint).get(str(part))
     return hint
+
+
+def _present(hint: Any) -> Any:
+    """Of a type that may be null the type, else the type itself."""
+    others = [a for a in get_args(hint) if a is not type(None)]
+    is_nullable = get_origin(hint) in (Union, types.UnionType) and len(others) == 1
+    return others[0] if is_nullable else hint
 
 
 def _type_name(loc: tuple[str | int, ...]) -> str:

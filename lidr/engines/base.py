@@ -29,12 +29,14 @@ class Request:
     user: the user's message.
     prefill: text the answer is primed with; the completion's text does not repeat it.
     stop: texts after which the answer ends; the first of them to come stays at its end.
+    opening: what `user` begins with, as other requests' do; an engine may compute it once for all of them.
     """
 
     key: str
     user: str
     prefill: str = ""
     stop: tuple[str, ...] = ()
+    opening: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Engine(Protocol):
         Args:
             requests: all requests of the job, done ones included; read as they are needed, never all at once.
             sampling: how tokens are chosen.
-            done: keys whose completions an earlier attempt stored; they are not answered again.
+            done: keys whose completions are stored; they are not answered again. It grows as what was yielded is
+                stored.
 
         Raises:
             LidrError: the engine cannot go on; what was yielded stands.

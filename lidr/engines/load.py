@@ -30,12 +30,21 @@ def load_translator(config: RunConfig, model: str, iteration: int, ledger: Path)
     if translator.kind is TranslatorKind.SELF or translator.engine is None or translator.model is None:
         return load_engine(config, model, iteration, ledger)
     path = resolve_model(translator.model.path)
-    return _engine(config, translator.engine, translator.model, path, iteration, ledger)
+    section = "engine" if translator.engine == config.engine else "translator.engine"
+    return _engine(config, translator.engine, translator.model, path, iteration, ledger, section)
 
 
 def _engine(
-    config: RunConfig, engine: EngineConfig, model: ModelConfig, path: str, iteration: int, ledger: Path
+    config: RunConfig,
+    engine: EngineConfig,
+    model: ModelConfig,
+    path: str,
+    iteration: int,
+    ledger: Path,
+    section: str = "engine",
 ) -> Engine:
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
     if engine.kind is EngineKind.VLLM:
         from lidr.engines.vllm import VllmEngine
 
@@ -43,11 +52,9 @@ def _engine(
     if engine.kind is EngineKind.OPENAI:
         from lidr.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(engine, model, path, iteration, ledger, config.seed)
+        return OpenAIEngine(engine, model, path, iteration, ledger, config.seed, section)
     from lidr.engines.transformers import TransformersEngine
 
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
     chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
     loaded = load_model(path, model.precision, torch_device(config.trainer.accelerator), model.revision)
-    return TransformersEngine(loaded, chat, engine.batch_size, config.seed)
+    return TransformersEngine(loaded, chat, engine.batch_size, engine.token_budget, config.seed)

@@ -1,107 +1,147 @@
-"""Generation with transformers, in this process."""
+"""Generation with transformers, in this process: continuous batches over a key-value cache of its own.
+
+A model whose attention cannot be replaced, or that answers otherwise when it is, is run by transformers' own
+`generate` in fixed batches (`plain`), and the reason is logged.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Container, Iterable, Iterator
 
-import torch
-from transformers import GenerationConfig, PreTrainedModel, set_seed
+from transformers import PreTrainedModel
 
+from lidr import memory
+from lidr.attention_interface import base_model, obstacle
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
-from lidr.engines.base import Completion, FinishReason, Request
-from lidr.errors import LidrError
+from lidr.engines.base import Completion, Request
+from lidr.engines.decoder import Decoder
+from lidr.engines.endings import Endings, stop_ids
+from lidr.engines.flight import Flight
+from lidr.engines.paged import PagedEngine, serves
+from lidr.engines.plain import PlainEngine
+from lidr.engines.prepare import Prepared, windows
+from lidr.engines.probe import Probe, disagreement
+
+log = logging.getLogger(__name__)
+_SHARE = 0.6  # of the available memory that keys and values may take
+GIB = 2**30
 
 
 class TransformersEngine:
-    """Generates in batches of prompts of similar length, longest first, so that the memory peak comes early.
+    """Answers requests with one model.
+
+    Greedy answers in fp32 are functions of their requests alone; see `docs/engines.md`.
 
     Args:
         model: in evaluation mode.
         chat: formats requests for the model's tokenizer.
-        batch_size: requests a batch.
-        seed: for sampling; each batch is seeded by its place, so that a resumed stage draws the same.
+        batch_size: requests under way at the same time, at most.
+        token_budget: tokens whose keys and values are held, at most; None for what fits into memory.
+        seed: for sampling.
     """
 
-    def __init__(self, model: PreTrainedModel, chat: ChatFormat, batch_size: int, seed: int = 0) -> None:
-        self.model, self.chat, self.batch_size, self.seed = model, chat, batch_size, seed
-        self._stop_ids = _stop_ids(model, chat)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        chat: ChatFormat,
+        batch_size: int,
+        token_budget: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.chat = model, chat
+        self.batch_size, self.seed = batch_size, seed
+        self._budget = token_budget
+        self._endings = Endings(chat, stop_ids(model, chat))
+        self._context: int | None = getattr(
+            base_model(model).config.get_text_config(), "max_position_embeddings", None
+        )
+        self._attention = base_model(model).config._attn_implementation
+        self._probe: Probe | None = None
 
     def stream(
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
-        """See `lidr.engines.base.Engine`."""
-        requests = list(requests)
-        prompts = self.chat.batch_prompt_ids([(r.user, r.prefill) for r in requests])
-        order = sorted(range(len(requests)), key=lambda i: -len(prompts[i]))
-        if order:
-            self._check_length(requests[order[0]], len(prompts[order[0]]))
-        for place, start in enumerate(range(0, len(order), self.batch_size)):
-            batch = order[start : start + self.batch_size]
-            if all(requests[i].key in done for i in batch):
+        """See `lidr.engines.base.Engine`. The model has its own attention again afterwards."""
+        try:
+            yield from self._stream(requests, sampling, done)
+        finally:
+            base_model(self.model).set_attn_implementation(self._attention)
+
+    def _stream(
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str]
+    ) -> Iterator[list[Completion]]:
+        if serves(self.model, sampling):
+            yield from self._paged(requests, sampling, done)
+            return
+        flight: Flight | None = None
+        for window in windows(requests, self.chat, sampling, self._context, done):
+            if window.too_long:
+                yield window.too_long
+            if not window.requests:
                 continue
-            set_seed(self.seed + place)
-            ids = self._generate([prompts[i] for i in batch], sampling)
-            completions = [self._completion(requests[i], out) for i, out in zip(batch, ids, strict=True)]
-            yield [c for c in completions if c.key not in done]
+            if not self._supports(window.requests):
+                while flight is not None and flight.rows:
+                    yield from _some(flight.advance())
+                flight = None
+                yield from self._plain().answer(window.requests, sampling)
+                continue
+            flight = flight or self._take_off(sampling)
+            flight.waiting.extend(window.requests)
+            while flight.waiting:
+                yield from _some(flight.advance())
+        while flight is not None and flight.rows:
+            yield from _some(flight.advance())
 
-    def _check_length(self, request: Request, length: int) -> None:
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        if limit is not None and length >= limit:
-            raise LidrError(
-                f"the prompt has {length} tokens, the model's context holds {limit}",
-                where=f"request {request.key!r}",
-                instead="leave the prompt out, or take a model with a longer context",
-            )
+    def _paged(
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str]
+    ) -> Iterator[list[Completion]]:
+        engine = PagedEngine(self.model, self.chat, self._endings, self.batch_size)
+        for window in windows(requests, self.chat, sampling, self._context, done):
+            if window.too_long:
+                yield window.too_long
+            yield from engine.answer(window.requests, sampling)
 
-    @torch.inference_mode()
-    def _generate(self, prompts: list[list[int]], sampling: SamplingConfig) -> list[list[int]]:
-        width = max(map(len, prompts))
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        room = sampling.max_new_tokens if limit is None else min(sampling.max_new_tokens, limit - width)
-        ids = torch.tensor([[self.chat.pad_id] * (width - len(p)) + p for p in prompts])
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-        device = self.model.device
-        output = self.model.generate(  # type: ignore[operator]
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            generation_config=self._config(sampling, room),
-        )
-        return [self._cut(row) for row in output[:, width:].tolist()]
-
-    def _config(self, sampling: SamplingConfig, max_new_tokens: int) -> GenerationConfig:
-        settings: dict[str, object] = {"do_sample": False}
-        if sampling.temperature > 0:
-            settings = {
-                "do_sample": True,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": 0,
-            }
-        return GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=max_new_tokens,
-            repetition_penalty=sampling.repetition_penalty,
-            eos_token_id=sorted(self._stop_ids),
-            pad_token_id=self.chat.pad_id,
-            **settings,
+    def _take_off(self, sampling: SamplingConfig) -> Flight:
+        return Flight(
+            Decoder(self.model), self._endings, sampling, self.batch_size, self._token_budget(), self.seed
         )
 
-    def _cut(self, ids: list[int]) -> list[int]:
-        """The row up to and including its first stop token; padding after it is dropped."""
-        for position, token in enumerate(ids):
-            if token in self._stop_ids:
-                return ids[: position + 1]
-        return ids
+    def _supports(self, requests: list[Prepared]) -> bool:
+        """Whether the model can be run here, by what is known of it and by a look at its first prompts."""
+        longest = max(len(r.prompt) + r.limit for r in requests)
+        problem = obstacle(self.model, longest)
+        if problem is None:
+            if self._probe is None:
+                self._probe = disagreement(self.model, [r.prompt for r in requests], self._attention)
+            problem = self._probe.problem
+        if problem is not None:
+            log.info("batches of a fixed size: %s", problem)
+        return problem is None
 
-    def _completion(self, request: Request, ids: list[int]) -> Completion:
-        stopped = bool(ids) and ids[-1] in self._stop_ids
-        text = self.chat.decode(ids[:-1] if stopped else ids)
-        return Completion(request.key, text, FinishReason.STOP if stopped else FinishReason.LENGTH, len(ids))
+    def _plain(self) -> PlainEngine:
+        base_model(self.model).set_attn_implementation(self._attention)
+        return PlainEngine(self.model, self.chat, self._endings, self.batch_size, self.seed)
+
+    def _token_budget(self) -> int:
+        if self._budget is None:
+            assert self._probe is not None
+            room = int(_SHARE * memory.available(self.model.device)) // _neighbours(self.model.device)
+            self._budget = max(1, room // self._probe.bytes_per_token)
+            log.info(
+                "engine.token_budget %d: keys and values of as many tokens are %.1f GiB, %.0f %% of what is free",
+                self._budget, room / GIB, 100 * _SHARE,
+            )  # fmt: skip
+        return self._budget
 
 
-def _stop_ids(model: PreTrainedModel, chat: ChatFormat) -> frozenset[int]:
-    """Every token that ends an answer: the template's end of turn and what the model's own settings name."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    named = [configured] if isinstance(configured, int) else list(configured or [])
-    eos = chat.tokenizer.eos_token_id
-    return frozenset([chat.end_of_turn_id, *named, *([eos] if isinstance(eos, int) else [])])
+def _neighbours(device: torch.device) -> int:
+    """Processes that share the device's memory: those of a node its host's, none a GPU's."""
+    return 1 if device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _some(completions: list[Completion]) -> Iterator[list[Completion]]:
+    if completions:
+        yield completions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lidr import prompts as prompt_sets
@@ -16,7 +16,7 @@ from lidr.config import (
     RunConfig,
     SamplingConfig,
 )
-from lidr.engines.base import Completion, Engine, Request
+from lidr.engines.base import Engine
 from lidr.evaluation import fidelity, lab, outcomes, reward_accuracy
 from lidr.evaluation.outcomes import Outcome, observations
 from lidr.evaluation.results import write_scores
@@ -24,7 +24,9 @@ from lidr.evaluation.scores import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, Score, i
 from lidr.evaluation.statistics import RATE, RATE_DIFFERENCE, combine, mean, mean_of_groups
 from lidr.records import Prompt, Response
 from lidr.synthesis import read
-from lidr.synthesis.generate import generate
+from lidr.synthesis.generate import generate, response_jobs
+from lidr.synthesis.lazy import LazyEngine
+from lidr.synthesis.resume import Job
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ def evaluate(
         folder: ``iteration-<t>/evaluation``.
         pairs_folder: ``iteration-<t>/pairs``, from which M_t was trained; it need not exist.
     """
-    engine = _Lazy(load_engine)
+    engine = LazyEngine(load_engine)
     scores: list[Score] = []
     for name, benchmark in config.evaluation.items():
         prompts = benchmark_prompts(benchmark, config.languages, config.seed)
@@ -67,7 +69,22 @@ def benchmark_prompts(
 def answer(benchmark: BenchmarkConfig, prompts: Prompts, engine: Engine, folder: Path) -> None:
     """Stores the model's greedy answers as ``<language>.jsonl``; what an earlier attempt stored stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    generate(prompts, engine, SamplingConfig(benchmark.max_new_tokens, benchmark.repetition_penalty), folder)
+    generate(prompts, engine, _sampling(benchmark), folder)
+
+
+def answer_jobs(config: RunConfig, folder: Path) -> list[Job]:
+    """The files of `answer`, of every benchmark of a run."""
+    return [
+        job
+        for name, benchmark in config.evaluation.items()
+        for job in response_jobs(
+            benchmark_prompts(benchmark, config.languages, config.seed), _sampling(benchmark), folder / name
+        )
+    ]
+
+
+def _sampling(benchmark: BenchmarkConfig) -> SamplingConfig:
+    return SamplingConfig(benchmark.max_new_tokens, benchmark.repetition_penalty)
 
 
 def score(
@@ -149,18 +166,3 @@ def score_pairs(config: RunConfig, iteration: int, pairs_folder: Path) -> list[S
     answers = {p.id: lab.number(p) for p in read.prompts(prompts, config.languages.dominant)}
     stored = reward_accuracy.read_pairs(pairs)
     return reward_accuracy.reward_accuracy(stored, answers, config.languages, iteration)
-
-
-class _Lazy:
-    """An engine whose model is loaded when the first answer is asked for."""
-
-    def __init__(self, load: Callable[[], Engine]) -> None:
-        self._load = load
-        self._engine: Engine | None = None
-
-    def stream(
-        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
-    ) -> Iterator[list[Completion]]:
-        if self._engine is None:
-            self._engine = self._load()
-        return self._engine.stream(requests, sampling, done)

@@ -15,7 +15,6 @@ from lidr.records import Pair, to_json
 from lidr.synthesis.audit import Auditor
 from lidr.synthesis.filters import Filters
 from lidr.synthesis.read import Group, groups
-from lidr.synthesis.resume import whole_lines
 from lidr.synthesis.strategies import candidates
 from lidr.synthesis.translation_requests import asks_for_translation
 
@@ -33,7 +32,7 @@ def build_pairs(
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     auditor = Auditor(config)
-    total = whole_lines(prompts_dir / f"{config.languages.dominant}.jsonl")
+    total = jsonl.whole_lines(prompts_dir / f"{config.languages.dominant}.jsonl")
     walk = groups(prompts_dir, responses_dir, translations_dir, config.languages)
     with progress.bar(f"{out_dir.parent.name}/{out_dir.name}", total) as advance:
         records = (to_json(pair) for pair in _pairs(walk, config, auditor, advance))

@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from lidr import progress
 from lidr.config import SamplingConfig
 from lidr.engines.base import Completion, Engine, Request
 from lidr.records import Prompt, Response
-from lidr.synthesis.resume import Job, check_unique, complete, whole_lines
+from lidr.synthesis.read import PromptFile, Records
+from lidr.synthesis.resume import Item, Job, complete_all
+
+Prompts = Mapping[str, Records[Prompt]]
 
 
-def generate(
-    prompts: Mapping[str, Sequence[Prompt]], engine: Engine, sampling: SamplingConfig, folder: Path
-) -> None:
+def generate(prompts: Prompts, engine: Engine, sampling: SamplingConfig, folder: Path) -> int:
     """Writes ``<language>.jsonl`` of responses for every language, in the order of its prompts.
 
     A killed call goes on where it stopped when called again with the same prompts, and ends with the same
     bytes as one that was never killed, as far as the engine is deterministic.
 
+    Args:
+        prompts: by language; lists, or files that are read as they are needed.
+        engine: answers them.
+        sampling: how.
+        folder: where the responses go.
+
+    Returns:
+        How many responses there are.
+
     Raises:
-        LidrError: two prompts of a language share an id, or a file holds answers to other prompts.
+        LidrError: two prompts of a language share an id, a file holds answers to other prompts, or prompts are
+            too long for the model.
     """
-    jobs = {language: folder / f"{language}.jsonl" for language in prompts}
-    total = sum(map(len, prompts.values()))
-    title = f"{folder.parent.name}/{folder.name}"
-    with progress.bar(title, total, sum(map(whole_lines, jobs.values()))) as advance:
-        for language, path in jobs.items():
-            complete(_job(prompts[language], path), engine, sampling, advance)
+    jobs = response_jobs(prompts, sampling, folder)
+    return complete_all(jobs, engine, f"{folder.parent.name}/{folder.name}")
 
 
-def _job(prompts: Sequence[Prompt], path: Path) -> Job:
-    check_unique([p.id for p in prompts], str(path))
-    by_id = {p.id: p for p in prompts}
+def response_jobs(prompts: Prompts, sampling: SamplingConfig, folder: Path) -> list[Job]:
+    """One file a language."""
+    return [_job(records, sampling, folder / f"{language}.jsonl") for language, records in prompts.items()]
 
-    def to_record(completion: Completion) -> Response:
-        prompt = by_id[completion.key]
-        return Response(
-            prompt.id,
-            prompt.language,
-            prompt.prompt,
-            completion.text,
-            completion.finish_reason,
-            completion.tokens,
-        )
 
-    requests = [Request(p.id, p.prompt) for p in prompts]
-    return Job(path, {p.id: p.prompt for p in prompts}, "prompt", requests, to_record)
+def _job(prompts: Records[Prompt], sampling: SamplingConfig, path: Path) -> Job:
+    def items() -> Iterator[Item]:
+        for prompt in prompts:
+            request = Request(prompt.id, prompt.prompt)
+            yield Item(prompt.id, prompt.prompt, request, partial(_response, prompt))
+
+    source, mend = str(path), "leave them out of the prompts of this benchmark"
+    if isinstance(prompts, PromptFile):
+        source = str(prompts.path)
+        mend = f"leave them out of the prompt files and delete {prompts.path.parent.parent}"
+    mend += ", or take a model with a longer context: model.path=..."
+    return Job(path, items, len(prompts), "prompt", sampling, source, mend)
+
+
+def _response(prompt: Prompt, completion: Completion | None) -> Response:
+    if completion is None:
+        raise ValueError(f"a response to {prompt.id!r} needs a completion")
+    return Response(
+        prompt.id,
+        prompt.language,
+        prompt.prompt,
+        completion.text,
+        str(completion.finish_reason),
+        completion.tokens,
+    )

@@ -6,12 +6,50 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from lidr import jsonl
 from lidr.config import LanguagesConfig
 from lidr.errors import LidrError
 from lidr.records import Prompt, Response, Translation
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Records(Protocol[T_co]):
+    """Records that can be walked more than once: a list, or a file."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """The prompts of a file, read anew by every walk; see `prompts`."""
+
+    path: Path
+    language: str
+
+    def __iter__(self) -> Iterator[Prompt]:
+        return prompts(self.path, self.language)
+
+    def __len__(self) -> int:
+        return jsonl.whole_lines(self.path)
+
+
+@dataclass(frozen=True)
+class ResponseFile:
+    """The responses of a file, read anew by every walk; see `responses`."""
+
+    path: Path
+    language: str
+
+    def __iter__(self) -> Iterator[Response]:
+        return responses(self.path, self.language)
+
+    def __len__(self) -> int:
+        return jsonl.whole_lines(self.path)
 
 
 def prompts(path: Path, language: str) -> Iterator[Prompt]:

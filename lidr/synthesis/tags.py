@@ -9,6 +9,7 @@ from functools import cached_property
 
 from lidr import languages
 from lidr.config import TranslatorConfig
+from lidr.engines.base import FinishReason
 from lidr.errors import LidrError
 
 _FIELD = re.compile(r"\{(source|source_language|target_language)\}")
@@ -16,11 +17,15 @@ _TEMPLATE_TAG = re.compile(r"<[^<>\s{}]+>")
 
 
 class TranslationError(StrEnum):
-    """Why a translation is missing; the last two were not sent to the model."""
+    """Why a translation is missing; the last two were not sent to the model.
+
+    source too long: with its request it leaves no room in the translator's context.
+    """
 
     NO_CLOSING_TAG = "no closing tag"
     TRUNCATED = "truncated"
     EMPTY = "empty"
+    SOURCE_TOO_LONG = "source too long"
     EMPTY_SOURCE = "empty source"
     TRUNCATED_SOURCE = "truncated source"
 
@@ -56,9 +61,11 @@ class Tags:
 
     def parse(self, text: str, finish_reason: str) -> tuple[str | None, TranslationError | None]:
         """The translation a completion holds, or why it holds none."""
+        if finish_reason == FinishReason.TOO_LONG:
+            return None, TranslationError.SOURCE_TOO_LONG
         body, closed, _ = text.partition(self.config.close_tag)
         if not closed:
-            truncated = finish_reason == "length"
+            truncated = finish_reason == FinishReason.LENGTH
             return None, TranslationError.TRUNCATED if truncated else TranslationError.NO_CLOSING_TAG
         # Engines that cannot prime an answer let the model write the opening tag itself.
         body = body.strip().removeprefix(self.config.open_tag).strip()

@@ -1,71 +1,96 @@
-"""y^{en->l} and y^{l->en}: the model translates its own answers."""
+"""y^{en->l} and y^{l->en}: the model, or another one, translates its answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from lidr import progress
-from lidr.config import LanguagesConfig, TranslatorConfig
-from lidr.engines.base import Completion, Engine, Request
+from lidr.config import LanguagesConfig, SamplingConfig, TranslatorConfig, TranslatorKind
+from lidr.engines.base import Completion, Engine, FinishReason, Request
 from lidr.records import Response, Translation
-from lidr.synthesis.read import directions, responses
-from lidr.synthesis.resume import Job, check_unique, complete, whole_lines
+from lidr.synthesis.read import ResponseFile, directions
+from lidr.synthesis.resume import Item, Job, complete_all
 from lidr.synthesis.tags import Tags, TranslationError
 
 
 def translate(
     responses_dir: Path, languages: LanguagesConfig, engine: Engine, config: TranslatorConfig, folder: Path
-) -> None:
+) -> int:
     """Writes ``<source>-<target>.jsonl`` of translations, dominant to each non-dominant language and back.
 
     Resumes as `lidr.synthesis.generate.generate` does. Responses that are empty or cut off are not sent;
-    their records say so.
+    their records say so, and so do those of responses that are too long for the translator.
 
     Args:
         responses_dir: ``<language>.jsonl`` of responses.
         languages: the loop's; unseen ones are not translated.
-        engine: answers the requests.
+        engine: answers the requests; asked for nothing where nobody translates.
         config: wording, tags and sampling.
         folder: where the translations go.
+
+    Returns:
+        How many translations there are.
 
     Raises:
         LidrError: responses are missing or broken, or a file holds translations of other responses.
     """
+    jobs = translation_jobs(responses_dir, languages, config, folder)
+    return complete_all(jobs, engine, f"{folder.parent.name}/{folder.name}")
+
+
+def translation_jobs(
+    responses_dir: Path, languages: LanguagesConfig, config: TranslatorConfig, folder: Path
+) -> list[Job]:
+    """One file a direction."""
     tags = Tags(config)
-    paths = {pair: folder / f"{pair[0]}-{pair[1]}.jsonl" for pair in directions(languages)}
-    total = sum(whole_lines(responses_dir / f"{source}.jsonl") for source, _ in paths)
-    title = f"{folder.parent.name}/{folder.name}"
-    with progress.bar(title, total, sum(map(whole_lines, paths.values()))) as advance:
-        for (source, target), path in paths.items():
-            answers = list(responses(responses_dir / f"{source}.jsonl", source))
-            complete(_job(answers, target, tags, path), engine, config.sampling, advance)
-
-
-def _job(answers: Sequence[Response], target: str, tags: Tags, path: Path) -> Job:
-    check_unique([a.id for a in answers], str(path))
-    by_id = {a.id: a for a in answers}
-
-    def to_record(completion: Completion) -> Translation:
-        return _record(by_id[completion.key], target, *tags.parse(completion.text, completion.finish_reason))
-
-    sent = [a for a in answers if not _unfit(a)]
-    requests = [
-        Request(a.id, tags.request(a.response, a.language, target), tags.config.open_tag) for a in sent
+    return [
+        _job(
+            ResponseFile(responses_dir / f"{source}.jsonl", source),
+            target,
+            tags,
+            folder / f"{source}-{target}.jsonl",
+        )
+        for source, target in directions(languages)
     ]
-    given = [_record(a, target, None, error) for a in answers if (error := _unfit(a))]
-    return Job(path, {a.id: a.response for a in answers}, "source", requests, to_record, given)
+
+
+def _job(answers: ResponseFile, target: str, tags: Tags, path: Path) -> Job:
+    def items() -> Iterator[Item]:
+        for answer in answers:
+            request = _request(answer, target, tags)
+            yield Item(answer.id, answer.response, request, partial(_translation, answer, target, tags))
+
+    sampling: SamplingConfig = tags.config.sampling
+    return Job(path, items, len(answers), "source", sampling, str(answers.path))
+
+
+def _request(answer: Response, target: str, tags: Tags) -> Request | None:
+    """What the translator is asked, None where it need not be."""
+    if _unfit(answer) or tags.config.kind is TranslatorKind.NONE:
+        return None
+    user = tags.request(answer.response, answer.language, target)
+    return Request(answer.id, user, tags.config.open_tag, stop=(tags.config.close_tag,))
+
+
+def _translation(answer: Response, target: str, tags: Tags, completion: Completion | None) -> Translation:
+    text: str | None = answer.response
+    error = _unfit(answer)
+    if completion is not None:
+        text, error = tags.parse(completion.text, completion.finish_reason)
+    return Translation(
+        answer.id,
+        answer.language,
+        target,
+        answer.response,
+        None if error else text,
+        error.value if error else None,
+    )
 
 
 def _unfit(answer: Response) -> TranslationError | None:
     """Why an answer is not worth sending."""
     if not answer.response.strip():
         return TranslationError.EMPTY_SOURCE
-    return TranslationError.TRUNCATED_SOURCE if answer.finish_reason == "length" else None
-
-
-def _record(
-    answer: Response, target: str, translation: str | None, error: TranslationError | None
-) -> Translation:
-    reason = None if error is None else error.value
-    return Translation(answer.id, answer.language, target, answer.response, translation, reason)
+    is_cut = answer.finish_reason == FinishReason.LENGTH
+    return TranslationError.TRUNCATED_SOURCE if is_cut else None

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from lidr import attention_interface, memory
 from lidr.config import Checkpointing, Layout, Logits, Precision, RunConfig, Strategy, TrainerPrecision
 from lidr.errors import LidrError
 from lidr.files import write_text
@@ -134,7 +135,7 @@ def _layout(model: PreTrainedModel, situation: Situation, reasons: list[str]) ->
         return asked
     wanted = Layout.SHARED if asked is Layout.AUTO else asked
     longest = max(pair.longest for pair in situation.pairs)
-    problem = support.obstacle(model, longest) or support.probe(
+    problem = attention_interface.obstacle(model, longest) or support.probe(
         model, situation.pairs, wanted, situation.device
     )
     if problem is None:
@@ -186,13 +187,13 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons
     """Whether logits are kept and blocks checkpointed, for the largest micro-batch of the plan."""
     training = situation.config.training
     tokens, completions = _largest(situation, batcher)
-    base = support.base_model(model)
+    base = attention_interface.base_model(model)
     choice = cost.choose(
         ModelShape.of(base.config),
         _settings(situation),
         tokens,
         completions,
-        cost.available_memory(situation.device),
+        memory.available(situation.device),
         resident_bytes=sum(local(p).numel() * p.element_size() for p in model.parameters()),
         logits=None if training.logits is Logits.AUTO else training.logits,
         checkpointing=_CHECKPOINTING.get(training.checkpointing),

@@ -6,12 +6,7 @@ buffers, and memory that the allocator cannot use; `SHARE` leaves room for them.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from lidr.config import Logits
 from lidr.training.head import CHUNK_ELEMENTS
@@ -241,65 +236,3 @@ def choose(
 
 def _named(logits: Logits, checkpointing: bool) -> str:
     return f"logits {logits}, {'with' if checkpointing else 'no'} checkpointing"
-
-
-def available_memory(device: torch.device) -> int:
-    """Bytes that can still be allocated: on CUDA free or held by PyTorch's allocator without use.
-
-    On the CPU what the kernel calls available, or less where a control group limits this process.
-    """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return _host_memory(Path("/"))
-
-
-def _host_memory(root: Path) -> int:
-    free = [_meminfo(root / "proc/meminfo"), *_group_free(root)]
-    known = [value for value in free if value is not None]
-    return min(known) if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _meminfo(path: Path) -> int | None:
-    """MemAvailable, in bytes."""
-    for line in _read(path).splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-def _group_free(root: Path) -> Iterator[int]:
-    """What each control group of this process leaves free: its limit less its use, without the file cache.
-
-    A group is limited by those above it too; in a container its own path may only be visible as the root.
-    """
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        base = root / "sys/fs/cgroup" / ("memory" if controllers else "")
-        names = (
-            ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            if controllers
-            else ("memory.max", "memory.current")
-        )
-        own = base / path.lstrip("/")
-        for group in (own, *own.parents):
-            if not group.is_relative_to(base):
-                break
-            limit, used = (_read(group / name).strip() for name in names)
-            if limit.isdigit() and used.isdigit():
-                yield max(0, int(limit) - int(used) + _cached_files(group / "memory.stat"))
-
-
-def _cached_files(path: Path) -> int:
-    """Bytes of the file cache that the kernel drops first."""
-    values = dict(line.split() for line in _read(path).splitlines())
-    return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
+from lidr.attention_interface import base_model
 from lidr.config import Layout
 from lidr.training import attention, microbatch
 from lidr.training.logprobs import response_log_probs
@@ -20,13 +16,6 @@ _PROBE_TOKENS = 512
 # 1e-6 and 1e-2; a response that saw another sequence or a wrong position is off by more.
 _PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 _OWN_ATTENTION = "_lidr_own_attention"  # what a model was loaded with: some families have no `sdpa`
-_KNOWN_LAYERS = {"full_attention", "sliding_attention"}
-
-
-def base_model(model: Any) -> PreTrainedModel:
-    """The transformers model inside a peft model, or the model itself."""
-    found: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return found
 
 
 def use_layout(model: nn.Module, layout: Layout) -> None:
@@ -37,29 +26,6 @@ def use_layout(model: nn.Module, layout: Layout) -> None:
         base.set_attn_implementation(attention.PACKED)
     elif _OWN_ATTENTION in vars(base):
         base.set_attn_implementation(vars(base)[_OWN_ATTENTION])
-
-
-def obstacle(model: nn.Module, longest: int) -> str | None:
-    """What is known to keep a model from packed rows of sequences of up to `longest` tokens, or None."""
-    return next(_obstacles(base_model(model), longest), None)
-
-
-def _obstacles(model: PreTrainedModel, longest: int) -> Iterator[str]:
-    config: Any = model.config.get_text_config()
-    name = type(model).__name__
-    if not (model._supports_attention_backend and model._can_set_attn_implementation()):
-        yield f"{name} does not use transformers' attention interface"
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        yield f"{name} takes no position_ids"
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if kinds - _KNOWN_LAYERS:
-        yield f"{name} has layers of {', '.join(sorted(kinds - _KNOWN_LAYERS))}"
-    window = getattr(config, "sliding_window", None)
-    slides = "sliding_attention" in kinds if kinds else getattr(config, "use_sliding_window", True)
-    if slides and window is not None and window < longest:
-        yield f"{name} attends to {window} tokens, and the longest sequence has {longest}"
-    if getattr(config, "attn_logit_softcapping", None) is not None:
-        yield f"{name} caps its attention scores"
 
 
 @torch.no_grad()

@@ -51,6 +51,7 @@ def test_run_help_lists_every_group_and_experiment() -> None:
         ["run", "-m", "objective.beta=0.1,high"],
         ["run", "-m", "trainer=ddp", "seed=1,2"],
         ["run", "sweep=beta", "trainer=fsdp"],
+        ["run", "-m", "trainer=gpu", "engine.processes=2", "seed=1,2"],
         ["run", "trainer=ddp", "processes=inline"],
         ["check", "iterations=two"],
         ["run", "experiment=lab", "prompts.limit=99999"],

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from lidr import jsonl
 from lidr.compose import compose_run
 from lidr.config import BenchmarkKind, RunConfig, SamplingConfig
-from lidr.engines.base import Completion, Request
+from lidr.engines.base import Completion, FinishReason, Request
 from lidr.errors import LidrError
 from lidr.evaluation import collect_scores, read_results, write_results
 from lidr.evaluation.outcomes import read as read_outcomes
@@ -29,7 +29,7 @@ class LabEngine:
         self.sampling: SamplingConfig | None = None
 
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingConfig, done: Set[str] = frozenset()
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
         self.sampling = sampling
         for request in requests:
@@ -45,7 +45,8 @@ class LabEngine:
         text = render_answer(problem, "en" if language == "ru" else language)
         if language == "zh":
             text = text.replace(str(problem.answer), "999")
-        return Completion(request.key, text, "length" if language == "de" else "stop", 7)
+        reason = FinishReason.LENGTH if language == "de" else FinishReason.STOP
+        return Completion(request.key, text, reason, 7)
 
 
 @pytest.fixture

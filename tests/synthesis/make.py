@@ -1,14 +1,15 @@
 """Fake engines, and the files of a small iteration."""
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from lidr import jsonl
 from lidr.compose import compose_run
 from lidr.config import FiltersConfig, RunConfig, SamplingConfig
-from lidr.engines.base import Completion, Request
+from lidr.engines.base import Completion, FinishReason, Request
 from lidr.records import Prompt, Response, Translation, to_json
 from lidr.synthesis.read import Group, directions
 
@@ -30,7 +31,10 @@ class KilledError(Exception):
 
 
 class FakeEngine:
-    """Answers from a function, in batches that depend on the requests alone, longest request first."""
+    """Answers from a function, a few requests at a time as they come, the longest of them first.
+
+    An answer ends after the first stop text, as the protocol wants.
+    """
 
     def __init__(
         self, answer: Callable[[Request], tuple[str, str]], batch_size: int = 3, dies_after: int | None = None
@@ -40,18 +44,21 @@ class FakeEngine:
         self.seen: list[Request] = []
 
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingConfig, done: Set[str] = frozenset()
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
-        ordered = sorted(requests, key=lambda r: (-len(r.user), r.key))
-        for start in range(0, len(ordered), self.batch_size):
-            batch = ordered[start : start + self.batch_size]
-            if all(r.key in done for r in batch):
-                continue
+        waiting = (r for r in requests if r.key not in done)
+        while batch := list(islice(waiting, self.batch_size)):
             if self.batches == self.dies_after:
                 raise KilledError
             self.batches += 1
             self.seen += batch
-            yield [Completion(r.key, *self.answer(r), tokens=1) for r in batch if r.key not in done]
+            yield [self._complete(r) for r in sorted(batch, key=lambda r: (-len(r.user), r.key))]
+
+    def _complete(self, request: Request) -> Completion:
+        text, reason = self.answer(request)
+        ends = [text.index(stop) + len(stop) for stop in request.stop if stop in text]
+        finished = FinishReason.STOP if ends else FinishReason(reason)
+        return Completion(request.key, text[: min(ends, default=len(text))], finished, tokens=1)
 
 
 @cache
@@ -113,6 +120,16 @@ def write(folder: Path, groups: Sequence[Group]) -> tuple[Path, Path, Path]:
     for a, b in directions(base_config().languages):
         jsonl.write(places[2] / f"{a}-{b}.jsonl", (to_json(g.translations[a, b]) for g in groups))
     return places
+
+
+def prompts(count: int, languages: Sequence[str] = ("en", "es")) -> dict[str, list[Prompt]]:
+    """Prompts of several lengths, p0 and on."""
+    return {c: [Prompt(f"p{i}", c, f"{c} {'x' * (i * 7 % 5)}") for i in range(count)] for c in languages}
+
+
+def answer(request: Request) -> tuple[str, str]:
+    """Every tenth answer, from p3 on, is cut off."""
+    return f"answer to {request.key} {request.user}", "length" if request.key.endswith("3") else "stop"
 
 
 def folder_bytes(folder: Path) -> dict[str, bytes]:

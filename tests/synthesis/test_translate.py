@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lidr import jsonl
+from lidr.config import TranslatorKind
 from lidr.errors import LidrError
 from lidr.records import Response, to_json
 from lidr.synthesis import translate
@@ -81,6 +82,7 @@ def test_the_boundary_cannot_be_forged(text):
         ("<translated></translated>", "stop", (None, TranslationError.EMPTY)),
         ("Hola</translated>x</translated>", "stop", ("Hola", None)),
         ("a < b</translated>", "stop", ("a < b", None)),
+        ("", "too_long", (None, TranslationError.SOURCE_TOO_LONG)),
     ],
 )
 def test_parsing(text, finish_reason, expected):
@@ -105,7 +107,7 @@ def test_both_directions_of_every_language(tmp_path):
         "translation": "de text 1",
         "error": None,
     }
-    assert {r.prefill for r in engine.seen} == {"<translated>"}
+    assert {(r.prefill, r.stop) for r in engine.seen} == {("<translated>", ("</translated>",))}
 
 
 def test_empty_and_truncated_answers_are_not_sent(tmp_path):
@@ -119,6 +121,30 @@ def test_empty_and_truncated_answers_are_not_sent(tmp_path):
     assert [r["id"] for r in records] == ["p0", "p1", "p2", "p3"]
     assert [r["error"] for r in records] == [None, "empty source", "truncated source", None]
     assert [r["translation"] is None for r in records] == [False, True, True, False]
+
+
+def test_a_source_that_is_too_long_is_an_error_of_its_record(tmp_path):
+    engine = FakeEngine(lambda r: ("", "too_long") if "text 1<" in r.user else echo(r))
+    translate(responses(tmp_path / "responses"), LANGUAGES, engine, TRANSLATOR, tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        errors = [(r["translation"] is None, r["error"]) for r in jsonl.read(path)]
+        assert errors == [(False, None), (True, "source too long"), (False, None), (False, None)]
+
+
+def test_nobody_translates(tmp_path):
+    """Answers stand for their translations, and no model is asked; what is no answer is none still."""
+    special = [(1, {"response": " "}), (2, {"finish_reason": "length"})]
+    nobody = replace(TRANSLATOR, kind=TranslatorKind.NONE)
+    engine = FakeEngine(echo, dies_after=0)
+    translate(responses(tmp_path / "responses", special=special), LANGUAGES, engine, nobody, tmp_path / "out")
+    assert [
+        (r["source"], r["translation"], r["error"]) for r in jsonl.read(tmp_path / "out" / "es-en.jsonl")
+    ] == [
+        ("es text 0", "es text 0", None),
+        (" ", None, "empty source"),
+        ("es text 2", None, "truncated source"),
+        ("es text 3", "es text 3", None),
+    ]
 
 
 @pytest.mark.parametrize("batches", range(9))

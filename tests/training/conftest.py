@@ -46,8 +46,16 @@ MAPPING: dict[str, Any] = {
         "shuffle": False,
         "on_incomplete": "error",
     },
-    "engine": {"name": "transformers", "batch_size": 4, "sampling": SAMPLING},
+    "engine": {
+        "name": "transformers",
+        "kind": "transformers",
+        "batch_size": 4,
+        "token_budget": None,
+        "processes": 1,
+        "sampling": SAMPLING,
+    },
     "translator": {
+        "kind": "self",
         "name": "self",
         "template": "{source} {target_language}",
         "open_tag": "<t>",

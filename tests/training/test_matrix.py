@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 from torch.nn.utils.rnn import pad_sequence
 
+from lidr import attention_interface
 from lidr.config import Layout, Precision, RunConfig
 from lidr.training import fusing, head, microbatch, reference, support
 from lidr.training.logprobs import plain_head, response_log_probs
@@ -137,7 +138,7 @@ def expected(models: Models) -> Result:
     """In fp32: DPO + NLL by the paper's formulas, from right-padded rows with all their logits."""
     base, _, policy = (one.float() for one in models)
     for one in (base, policy):
-        support.base_model(one).set_attn_implementation("eager")
+        attention_interface.base_model(one).set_attn_implementation("eager")
     with torch.no_grad():
         alone, ref = definition(policy, PAIRS), definition(base, PAIRS)
     w, l = padded_log_probs(policy)  # noqa: E741

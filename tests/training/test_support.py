@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.llama import modeling_llama
 
+from lidr import attention_interface
 from lidr.config import Layout
 from lidr.errors import LidrError
 from lidr.training import attention, microbatch, support, train
@@ -37,7 +38,7 @@ OBSTACLES = {
 @pytest.mark.parametrize("family", PACKABLE)
 def test_packed_log_probs_are_the_models_own(family: str, layout: Layout) -> None:
     built = model(family)
-    assert support.obstacle(built, LONGEST) is None
+    assert attention_interface.obstacle(built, LONGEST) is None
     assert support.probe(built, PAIRS, layout, CPU) is None
     support.use_layout(built, layout)
     packed = response_log_probs(built, microbatch.make(PAIRS, range(len(PAIRS)), layout, 0))
@@ -48,11 +49,11 @@ def test_packed_log_probs_are_the_models_own(family: str, layout: Layout) -> Non
 
 @pytest.mark.parametrize("family", OBSTACLES)
 def test_what_is_known_to_keep_a_model_from_it(family: str) -> None:
-    assert support.obstacle(model(family), LONGEST) == OBSTACLES[family]
+    assert attention_interface.obstacle(model(family), LONGEST) == OBSTACLES[family]
 
 
 def test_a_window_no_sequence_fills_is_no_obstacle() -> None:
-    assert support.obstacle(model("mistral-window"), 6) is None
+    assert attention_interface.obstacle(model("mistral-window"), 6) is None
 
 
 @torch.no_grad()
@@ -74,7 +75,7 @@ def test_padded_rows_run_in_the_models_own_attention(family: str) -> None:
 def test_the_probe_finds_what_no_table_knows(layout: Layout) -> None:
     """gpt-oss' attention has sinks, which the packed one does not know of."""
     built = model("gpt-oss")
-    assert support.obstacle(built, LONGEST) is None
+    assert attention_interface.obstacle(built, LONGEST) is None
     problem = support.probe(built, PAIRS, layout, CPU)
     assert problem is not None
     assert "GptOssForCausalLM gives other log-probs there" in problem

@@ -1,0 +1,137 @@
+"""Attention of tokens to what was kept of their rows, registered with transformers' attention interface.
+
+Two kinds of passes go through a model: prompts, packed into one row without padding, and the newest token of every
+row that is being answered. Both are one row of tokens to the model; which of them belong together is the pass's
+to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from lidr.engines.cohort import Cohort, KeysValues
+
+CACHED = "lidr_cached"
+_KEYS_AT_ONCE = 256
+_FEW_QUERIES = 3
+
+
+class Pass(Protocol):
+    """A forward pass's attention, layer by layer."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """(1, heads, time, width), twice (1, kv_heads, time, width) -> (1, time, heads, width)."""
+        ...
+
+
+def cached_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    lidr_pass: Pass | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The attention function of the interface."""
+    if lidr_pass is None:
+        raise RuntimeError("a model that generates was called without a pass")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    layer: Any = module.layer_idx
+    return lidr_pass.attend(int(layer), query, key, value, scale), None
+
+
+class Prompts:
+    """The prompts of a new cohort, one after the other in a row; what they all begin with is there already.
+
+    Args:
+        cohort: without keys and values yet.
+        prefix: by layer, of the tokens that every prompt begins with, (1, kv_heads, shared, width).
+        shared: how many those are.
+    """
+
+    def __init__(self, cohort: Cohort, prefix: dict[int, KeysValues], shared: int) -> None:
+        self.cohort, self.prefix, self.shared = cohort, prefix, shared
+        self.lengths: list[int] = cohort.lengths.tolist()
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `Pass`."""
+        kept, before = self.cohort.begin_layer(layer, key), self.shared
+        out = query.new_zeros(1, query.shape[2], query.shape[1], query.shape[3])
+        start = 0
+        for row, length in enumerate(self.lengths):
+            own = slice(start, start + length - before)
+            for kind, new in enumerate((key, value)):
+                if before:
+                    kept[kind][row, :, :before] = self.prefix[layer][kind][0]
+                kept[kind][row, :, before:length] = new[0, :, own]
+            keys, values = (t[row : row + 1, :, :length] for t in kept)
+            out[:, own] = _causal(query[:, :, own], keys, values, scale).transpose(1, 2)
+            start = own.stop
+        return out
+
+
+class Newest:
+    """The newest token of each row of some cohorts, cohort after cohort; what is left of the row is padding."""
+
+    def __init__(self, cohorts: Sequence[Cohort]) -> None:
+        self.cohorts = cohorts
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `Pass`."""
+        rows, new_keys, new_values = (t[0].transpose(0, 1) for t in (query * scale, key, value))
+        out = query.new_zeros(1, *rows.shape)
+        start = 0
+        for cohort in self.cohorts:
+            own = slice(start, start + len(cohort))
+            kept = cohort.append(layer, new_keys[own], new_values[own])
+            out[0, own] = _one_query(rows[own], kept, cohort.mask(query.dtype))
+            start = own.stop
+        return out
+
+
+def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Attention of the last tokens of one sequence to all of it."""
+    groups, new = query.shape[1] // key.shape[1], query.shape[2]
+    key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
+    if new == key.shape[2]:
+        return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
+    mask = torch.ones(new, key.shape[2], dtype=torch.bool, device=query.device)
+    mask = mask.tril(key.shape[2] - new)
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+
+
+def _one_query(query: Tensor, kept: KeysValues, mask: Tensor) -> Tensor:
+    """Attention of one token of each row, (rows, heads, width); heads that share keys read them once."""
+    rows, kv_heads, room, width = kept.keys.shape
+    keys, values = (t.view(rows * kv_heads, room, width) for t in kept)
+    grouped = query.reshape(rows * kv_heads, -1, width)
+    scores = torch.bmm(grouped, keys.transpose(1, 2))
+    scores.view(rows, kv_heads, -1, room).add_(mask)
+    weights = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
+    return _weighted(weights, values).view(rows, -1, width)
+
+
+def _weighted(weights: Tensor, values: Tensor) -> Tensor:
+    """weights @ values, a fixed number of keys at a time.
+
+    From 4 queries on, the product of all of them at once would split its sum by their number.
+    """
+    if weights.shape[1] <= _FEW_QUERIES or weights.shape[2] <= _KEYS_AT_ONCE:
+        return torch.bmm(weights, values)
+    starts = range(0, weights.shape[2], _KEYS_AT_ONCE)
+    parts = [slice(start, start + _KEYS_AT_ONCE) for start in starts]
+    total = torch.bmm(weights[:, :, parts[0]], values[:, parts[0]])
+    for part in parts[1:]:
+        total += torch.bmm(weights[:, :, part], values[:, part])
+    return total
+
+
+AttentionInterface.register(CACHED, cached_attention)

@@ -1,0 +1,117 @@
+"""Answers that were begun together: their tokens, and the keys and values that attention has seen of them.
+
+Rows of like length lie in one cohort, so that attention over it, rectangular, computes little in vain, and no row
+is ever moved because another one ended. A cohort's room is a multiple of `BLOCK`: a key's place in the
+reductions of the kernels is then the same whatever else is in the cohort, and an answer does not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+BLOCK = 64  # tokens
+
+
+class KeysValues(NamedTuple):
+    """What a layer has seen of each row."""
+
+    keys: Float[Tensor, "rows kv_heads room width"]
+    values: Float[Tensor, "rows kv_heads room width"]
+
+
+class Cohort:
+    """Rows that are answered together.
+
+    Attributes:
+        prompts: token ids of each row's prompt, a shared prefix included.
+        lengths: tokens of each row whose keys and values are there.
+        tokens: prompt and answer of each row; past its end the row's first token stands.
+        layers: by layer index, filled by the first forward pass.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
+        longest = max(map(len, prompts))
+        self.room = _rounded(longest + 1)
+        self.lengths = torch.tensor([len(p) for p in prompts], device=device)
+        padded = [[*p, *([p[0]] * (self.room - len(p)))] for p in prompts]
+        self.tokens: Int[Tensor, "rows room"] = torch.tensor(padded, device=device)
+        self.layers: dict[int, KeysValues] = {}
+        self._longest = longest
+        self._mask: dict[torch.dtype, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def held(self) -> int:
+        """Tokens whose keys and values take up memory."""
+        return len(self) * self.room
+
+    def begin_layer(self, layer: int, like: Float[Tensor, "1 kv_heads time width"]) -> KeysValues:
+        """Room for a layer's keys and values, all zero."""
+        _, kv_heads, _, width = like.shape
+        shape = (len(self), kv_heads, self.room, width)
+        self.layers[layer] = KeysValues(like.new_zeros(shape), like.new_zeros(shape))
+        return self.layers[layer]
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> KeysValues:
+        """A layer's keys and values with those of each row's newest token, (rows, kv_heads, width), behind them."""
+        kept = self.layers[layer]
+        rows = torch.arange(len(self), device=key.device)
+        kept.keys[rows, :, self.lengths] = key
+        kept.values[rows, :, self.lengths] = value
+        return kept
+
+    def add(self, chosen: Int[Tensor, " rows"]) -> None:
+        """Puts a token behind each row; its keys and values follow with the next pass."""
+        rows = torch.arange(len(self), device=chosen.device)
+        self.tokens[rows, self.lengths] = chosen
+
+    def newest(self) -> Int[Tensor, " rows"]:
+        """The token of each row that has no keys and values yet."""
+        return self.tokens.gather(1, self.lengths[:, None])[:, 0]
+
+    def mask(self, dtype: torch.dtype) -> Float[Tensor, "rows 1 1 room"]:
+        """What is added to scores, so that a row's newest token sees itself and what comes before it."""
+        found = self._mask.get(dtype)
+        if found is None:
+            hidden: Bool[Tensor, "rows room"] = (
+                torch.arange(self.room, device=self.lengths.device) > self.lengths[:, None]
+            )
+            found = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+            found = self._mask[dtype] = found.masked_fill_(hidden, -torch.inf)[:, None, None]
+        return found
+
+    def seen(self) -> None:
+        """The newest tokens have keys and values now; makes room for one more."""
+        self._mask.clear()
+        self.lengths = self.lengths + 1
+        self._longest += 1
+        if self._longest < self.room:
+            return
+        self.room += BLOCK
+        self.tokens = torch.cat([self.tokens, self.tokens[:, :1].expand(-1, BLOCK)], dim=1)
+        for layer, kept in self.layers.items():
+            more = kept.keys.new_zeros(*kept.keys.shape[:2], BLOCK, kept.keys.shape[3])
+            self.layers[layer] = KeysValues(*(torch.cat([t, more], dim=2) for t in kept))
+
+    def drop(self, row: int) -> None:
+        """Takes a row out; the last one takes its place."""
+        last = len(self) - 1
+        self._mask.clear()
+        if row != last:
+            for kept in self.layers.values():
+                kept.keys[row], kept.values[row] = kept.keys[last], kept.values[last]
+            self.tokens[row] = self.tokens[last]
+            self.lengths[row] = self.lengths[last]
+        self.layers = {layer: KeysValues(*(t[:last] for t in kept)) for layer, kept in self.layers.items()}
+        self.tokens, self.lengths = self.tokens[:last], self.lengths[:last]
+
+
+def _rounded(tokens: int) -> int:
+    return -(-tokens // BLOCK) * BLOCK

@@ -1,0 +1,105 @@
+"""Forward passes of one model over rows that come and go.
+
+Every pass is one row of tokens without padding between them; it is filled up to a multiple of a few tokens, since
+the matrix products of very few rows round otherwise than those of more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lidr.attention_interface import base_model
+from lidr.engines.cached_attention import CACHED, Newest, Pass, Prompts
+from lidr.engines.cohort import Cohort, KeysValues
+
+_ROWS_A_THREAD = 4
+
+
+class Prefix:
+    """Tokens that prompts begin with, and their keys and values by layer."""
+
+    def __init__(self, ids: Sequence[int], layers: dict[int, KeysValues]) -> None:
+        self.ids, self.layers = tuple(ids), layers
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+NO_PREFIX = Prefix((), {})
+
+
+class Decoder:
+    """A model whose attention keeps what it has seen in cohorts.
+
+    Args:
+        model: in evaluation mode; its attention is routed through `cached_attention` from now on.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model, self.device = model, model.device
+        base_model(model).set_attn_implementation(CACHED)
+
+    def prefix(self, ids: Sequence[int]) -> Prefix:
+        """Computes what prompts begin with."""
+        if not ids:
+            return NO_PREFIX
+        cohort = Cohort([ids], self.device)
+        self._prompts(cohort, NO_PREFIX)
+        cut = {i: KeysValues(*(t[:, :, : len(ids)] for t in kept)) for i, kept in cohort.layers.items()}
+        return Prefix(ids, cut)
+
+    def admit(
+        self, prompts: Sequence[Sequence[int]], prefix: Prefix
+    ) -> tuple[Cohort, Float[Tensor, "rows vocabulary"]]:
+        """A new cohort, and the logits after each of its prompts.
+
+        Args:
+            prompts: each longer than the prefix, with which it begins.
+        """
+        cohort = Cohort(prompts, self.device)
+        return cohort, self._prompts(cohort, prefix)
+
+    def step(self, cohorts: Sequence[Cohort]) -> Float[Tensor, "rows vocabulary"]:
+        """The logits after the newest token of each row, cohort after cohort."""
+        tokens = torch.cat([cohort.newest() for cohort in cohorts])
+        positions = torch.cat([cohort.lengths for cohort in cohorts])
+        logits = self._forward(tokens, positions, Newest(cohorts), torch.arange(len(tokens)))
+        for cohort in cohorts:
+            cohort.seen()
+        return logits
+
+    def _prompts(self, cohort: Cohort, prefix: Prefix) -> Tensor:
+        shared = len(prefix)
+        lengths = cohort.lengths.tolist()
+        rows = list(zip(cohort.tokens, lengths, strict=True))
+        tokens = torch.cat([row[shared:length] for row, length in rows])
+        positions = torch.cat([torch.arange(shared, length, device=self.device) for length in lengths])
+        last = (cohort.lengths - shared).cumsum(0) - 1
+        return self._forward(tokens, positions, Prompts(cohort, prefix.layers, shared), last)
+
+    @torch.inference_mode()
+    def _forward(
+        self, tokens: Int[Tensor, " time"], positions: Int[Tensor, " time"], own: Pass, wanted: Tensor
+    ) -> Tensor:
+        """fp32 logits at the wanted positions."""
+        output: Any = self.model(
+            input_ids=_filled(tokens)[None],
+            position_ids=_filled(positions)[None],
+            use_cache=False,
+            logits_to_keep=_filled(wanted.to(self.device)),
+            lidr_pass=own,
+        )
+        logits: Tensor = output.logits[0, : len(wanted)]
+        return logits.float()
+
+
+def _filled(values: Int[Tensor, " some"]) -> Int[Tensor, " more"]:
+    """Up to a multiple of a few rows for each thread."""
+    missing = -len(values) % (_ROWS_A_THREAD * max(2, torch.get_num_threads()))
+    return torch.cat([values, values[:1].expand(missing)])

@@ -1,0 +1,160 @@
+"""What is being answered: rows are admitted as others end, so that every pass is full.
+
+Admission is greedy: as soon as enough rows have ended, the next requests come in together, as one cohort. Where the
+tokens that are held outgrow their budget, the newest cohort goes back and is begun again later; its answers do
+not change by that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lidr.config import SamplingConfig
+from lidr.engines.base import Completion
+from lidr.engines.choosing import choose, penalise
+from lidr.engines.cohort import Cohort
+from lidr.engines.decoder import NO_PREFIX, Decoder, Prefix
+from lidr.engines.endings import Endings
+from lidr.engines.prepare import Prepared
+from lidr.engines.seeds import request_seed
+
+log = logging.getLogger(__name__)
+_COHORTS = 8  # that a full flight is made of, at least
+_FIRST_ANSWER = 64  # tokens that an admission leaves room for
+
+
+@dataclass
+class Row:
+    """An answer under way."""
+
+    prepared: Prepared
+    generator: torch.Generator | None
+    ids: list[int] = field(default_factory=list)
+
+
+class Flight:
+    """Rows in the air.
+
+    Args:
+        batch_size: rows at most.
+        token_budget: tokens whose keys and values are held, at most; one cohort may exceed it.
+        seed: of the engine, for sampling.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        endings: Endings,
+        sampling: SamplingConfig,
+        batch_size: int,
+        token_budget: int,
+        seed: int,
+    ) -> None:
+        self.decoder, self.endings, self.sampling = decoder, endings, sampling
+        self.batch_size, self.token_budget, self.seed = batch_size, token_budget, seed
+        self.waiting: deque[Prepared] = deque()
+        self._cohorts: list[Cohort] = []
+        self._rows: list[list[Row]] = []
+        self._prefix: Prefix = NO_PREFIX
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self._rows))
+
+    @property
+    def free(self) -> int:
+        """Rows that could be admitted."""
+        return self.batch_size - self.rows
+
+    @property
+    def held(self) -> int:
+        return sum(cohort.held for cohort in self._cohorts)
+
+    @torch.inference_mode()
+    def advance(self) -> list[Completion]:
+        """Admits what there is room for, then writes a token of every row; returns the answers that ended."""
+        ended: list[Completion] = []
+        size = max(1, self.batch_size // _COHORTS)
+        while self.waiting and (self.free >= min(size, len(self.waiting)) or not self.rows):
+            group = self._next_group(min(size, self.free))
+            if not group:
+                break
+            ended += self._admit(group)
+        self._shrink()
+        if self._cohorts:
+            logits = self.decoder.step(self._cohorts)
+            ended += self._take(torch.split(logits, [len(c) for c in self._cohorts]), 0)
+        return ended
+
+    def _next_group(self, size: int) -> list[Prepared]:
+        """The next requests that share a prefix and fit into the budget; at least one where nothing is under way."""
+        first, held = self.waiting[0], self.held
+        group: list[Prepared] = []
+        while self.waiting and len(group) < size:
+            nxt = self.waiting[0]
+            needed = (len(group) + 1) * (len(first.prompt) + min(_FIRST_ANSWER, first.limit))
+            if _prefix(nxt) != _prefix(first) or (
+                held + needed > self.token_budget and (group or self._cohorts)
+            ):
+                break
+            group.append(self.waiting.popleft())
+        return group
+
+    def _admit(self, group: list[Prepared]) -> list[Completion]:
+        shared = _prefix(group[0])
+        if self._prefix.ids != shared:
+            self._prefix = self.decoder.prefix(shared)
+        cohort, logits = self.decoder.admit([p.prompt for p in group], self._prefix)
+        self._cohorts.append(cohort)
+        self._rows.append([Row(p, self._generator(p)) for p in group])
+        return self._take((logits,), len(self._cohorts) - 1)
+
+    def _generator(self, prepared: Prepared) -> torch.Generator | None:
+        if self.sampling.temperature == 0:
+            return None
+        return torch.Generator().manual_seed(request_seed(self.seed, prepared.request.key))
+
+    def _take(self, logits: tuple[Tensor, ...], first: int) -> list[Completion]:
+        """Chooses the next token of each row of the cohorts from `first` on, and lets go of rows that end."""
+        ended: list[Completion] = []
+        for index, own in enumerate(logits, start=first):
+            cohort, rows = self._cohorts[index], self._rows[index]
+            penalised = penalise(own, cohort.tokens, self.sampling.repetition_penalty)
+            chosen = choose(penalised, self.sampling, [row.generator for row in rows])
+            cohort.add(chosen)
+            ended += self._let_go(cohort, rows, chosen.tolist())
+        alive = [i for i, rows in enumerate(self._rows) if rows]
+        self._cohorts, self._rows = [self._cohorts[i] for i in alive], [self._rows[i] for i in alive]
+        return ended
+
+    def _let_go(self, cohort: Cohort, rows: list[Row], chosen: list[int]) -> list[Completion]:
+        ended: list[Completion] = []
+        for place in reversed(range(len(rows))):
+            row = rows[place]
+            row.ids.append(chosen[place])
+            completion = self.endings.completion(row.prepared.request, row.ids, row.prepared.limit)
+            if completion is not None:
+                ended.append(completion)
+                cohort.drop(place)
+                rows[place] = rows[-1]
+                rows.pop()
+        return ended
+
+    def _shrink(self) -> None:
+        """Sends the newest cohorts back while too much is held; the oldest stays."""
+        while len(self._cohorts) > 1 and self.held > self.token_budget:
+            self._cohorts.pop()
+            back = [row.prepared for row in self._rows.pop()]
+            log.debug(
+                "%d requests go back: engine.token_budget=%d tokens are held", len(back), self.token_budget
+            )
+            self.waiting.extendleft(reversed(back))
+
+
+def _prefix(prepared: Prepared) -> tuple[int, ...]:
+    return tuple(prepared.prompt[: prepared.shared])

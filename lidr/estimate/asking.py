@@ -1,0 +1,145 @@
+"""What the stages that ask a model still need: responses, translations, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lidr.config import ModelConfig, PromptsConfig, SamplingConfig
+from lidr.engines.base import FinishReason
+from lidr.estimate import lengths
+from lidr.estimate.counting import Counter, counter_of
+from lidr.estimate.files import ModelFiles, local_folder, read
+from lidr.estimate.left import Left, Prompts
+from lidr.estimate.lengths import Answer, Seen
+from lidr.estimate.need import Need, together
+from lidr.estimate.ranges import Range
+from lidr.estimate.sizes import line, utf8
+from lidr.estimate.stored import Stored, StoredAnswers
+from lidr.records import Prompt, Response
+from lidr.stages import Stage, StageKind
+
+_OUTCOME_BYTES = 110  # a line of outcomes.jsonl
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that answers: how its tokens are counted, and what its files say; None: they are not here."""
+
+    counter: Counter
+    files: ModelFiles | None
+
+    @staticmethod
+    def of(model: ModelConfig) -> Asked:
+        folder = local_folder(model)
+        return Asked(counter_of(model), read(folder) if folder else None)
+
+    def cap(self, sampling: SamplingConfig, prompt_tokens: float) -> float:
+        """Tokens that an answer cannot exceed."""
+        context = self.files.context if self.files else None
+        limit = sampling.max_new_tokens
+        return limit if context is None else max(1, min(limit, context - prompt_tokens))
+
+
+class Answering:
+    """Responses and evaluation of one run.
+
+    Args:
+        left: the run.
+        seen: the answers of a probe, if there was one.
+    """
+
+    def __init__(self, left: Left, seen: Seen | None = None) -> None:
+        self.left, self.config, self.seen = left, left.config, seen
+        self.stored = Stored(left.config, left.run)
+        self.model = Asked.of(left.config.model)
+        self._answers: dict[tuple[str, int], dict[str, Answer]] = {}
+
+    def prompts_stage(self, iteration: int) -> Need:
+        """The files of an iteration's prompts."""
+        size = 0
+        for code, records in self.left.loop_prompts(iteration).items():
+            size += utf8(p.prompt for p in records) + utf8(p.answer or "" for p in records)
+            size += len(records) * line(
+                Prompt(records[0].id, code, "", None if records[0].answer is None else "")
+            )
+        return Need(bytes=Range.exact(size))
+
+    def responses(self, iteration: int) -> Need:
+        """y^l that have no record yet."""
+        stage, answers = Stage(StageKind.RESPONSES, iteration), self.answers(iteration)
+        prompts = self.left.loop_prompts(iteration)
+        return together(
+            self._need(self.left.unanswered(records, stage, f"{code}.jsonl"), answers[code])
+            for code, records in prompts.items()
+        )
+
+    def evaluation(self, iteration: int) -> Need:
+        """M_t's answers to the benchmarks that have no record yet."""
+        stage, needs = Stage(StageKind.EVALUATION, iteration), []
+        for name in self.config.evaluation:
+            prompts, answers = self.left.benchmark_prompts(name), self.benchmark_answers(name, iteration)
+            needs += [
+                self._need(self.left.unanswered(records, stage, f"{name}/{code}.jsonl"), answers[code])
+                for code, records in prompts.items()
+            ]
+            outcomes = _OUTCOME_BYTES * sum(map(len, prompts.values()))
+            needs.append(Need(bytes=Range.exact(outcomes)))
+        return together(needs)
+
+    def answers(self, iteration: int) -> dict[str, Answer]:
+        """A mean answer of each language in an iteration's responses."""
+        if ("", iteration) not in self._answers:
+            prompts = self.left.loop_prompts(iteration)
+            stored = {code: self.stored.answers(iteration, code) for code in prompts}
+            sampling = self.config.engine.sampling
+            self._answers["", iteration] = self._lengths(prompts, self.config.prompts, sampling, stored)
+        return self._answers["", iteration]
+
+    def benchmark_answers(self, name: str, iteration: int) -> dict[str, Answer]:
+        """A mean answer of each language to a benchmark's prompts, by M_t."""
+        if (name, iteration) not in self._answers:
+            benchmark, prompts = self.config.evaluation[name], self.left.benchmark_prompts(name)
+            stored = {code: self.stored.benchmark_answers(name, iteration, code) for code in prompts}
+            sampling = SamplingConfig(benchmark.max_new_tokens, benchmark.repetition_penalty)
+            self._answers[name, iteration] = self._lengths(prompts, benchmark.prompts, sampling, stored)
+        return self._answers[name, iteration]
+
+    def _lengths(
+        self,
+        prompts: Prompts,
+        config: PromptsConfig,
+        sampling: SamplingConfig,
+        stored: Mapping[str, StoredAnswers | None],
+    ) -> dict[str, Answer]:
+        counter = self.model.counter
+        writings = lengths.writings(prompts, counter)
+        verbosities = lengths.verbosities(writings, self.config.languages.dominant)
+        found = {}
+        for code, records in prompts.items():
+            asked = counter.prompts([(p.prompt, "") for p in records]).expected / len(records)
+            writing, cap = writings[code], self.model.cap(sampling, asked)
+            verbosity = verbosities[code]
+            if (known := stored[code]) is not None:
+                found[code] = lengths.from_stored(known, writing, cap)
+            elif self.seen and (
+                probed := lengths.from_probe(self.seen, verbosity, writing, cap, sampling.max_new_tokens)
+            ):
+                found[code] = probed
+            elif solved := lengths.solutions(records, config, self.config.model):
+                found[code] = lengths.from_solutions(solved, writing, counter, cap)
+            else:
+                found[code] = lengths.from_assumed(self.seen, verbosity, writing, cap)
+        return found
+
+    def _need(self, prompts: Sequence[Prompt], answer: Answer) -> Need:
+        if not prompts:
+            return Need()
+        empty = line(Response(prompts[0].id, prompts[0].language, "", "", FinishReason.STOP, 100))
+        fixed = empty * len(prompts) + utf8(p.prompt for p in prompts)
+        return Need(
+            requests=Range.exact(len(prompts)),
+            prompt_tokens=self.model.counter.prompts([(p.prompt, "") for p in prompts]),
+            answer_tokens=answer.tokens * len(prompts),
+            bytes=answer.bytes * len(prompts) + Range.exact(fixed),
+        )

@@ -1,0 +1,146 @@
+"""Several processes of one machine that share a stage's requests: each answers its own into files of its own.
+
+Process k of N takes the inputs at the positions k, k + N, ... of every file. Nothing passes between the
+processes but what lies in the stage's folder:
+
+    <stage>/<file>.jsonl                    what stood when the processes were started
+    <stage>/shards/<k>-of-<N>/<file>.jsonl  what process k has answered since
+    <stage>/shards/<k>-of-<N>/error.tmp     why it ended, where it could say so
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lidr import progress
+from lidr.config import Accelerator, EngineConfig, TrainerConfig
+from lidr.errors import StageError
+from lidr.stages import Stage
+from lidr.store import RunDirectory
+from lidr.supervise import Work, supervise
+from lidr.synthesis.index import Share
+from lidr.synthesis.resume import Job, prepare, settle
+
+log = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The processes of a stage and their files."""
+
+    run: RunDirectory
+    stage: Stage
+
+    @property
+    def root(self) -> Path:
+        return self.run.folder(self.stage) / "shards"
+
+    def folder(self, share: Share) -> Path:
+        return self.root / f"{share.number}-of-{share.of}"
+
+    def file(self, job: Job, folder: Path) -> Path:
+        """A shard's file of what `job` is about."""
+        return folder / job.path.relative_to(self.run.folder(self.stage))
+
+    def error_file(self, share: Share) -> Path:
+        return self.folder(share) / "error.tmp"
+
+    def log_file(self, share: Share) -> Path:
+        return self.run.root / f"log-shard-{share.number}.txt"
+
+    @contextmanager
+    def held(self, share_number: int) -> Iterator[None]:
+        """Keeps other processes from writing as shard k; waits for one that is about to follow its dead parent.
+
+        Raises:
+            StageError: it lives on.
+        """
+        lock = FileLock(self.run.root / f".shard-{share_number}.lock", timeout=_PATIENCE_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StageError(
+                f"a process of an earlier attempt still works as shard {share_number}",
+                where=str(self.root),
+                instead="end it, then run the same command again",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def leftovers(self) -> list[Path]:
+        """Folders of shards, of this or of an earlier attempt; nobody writes into them."""
+        folders = sorted(self.root.glob("*-of-*"))
+        for number in {int(folder.name.partition("-")[0]) for folder in folders}:
+            with self.held(number):
+                pass
+        return folders
+
+
+def take_over(shards: Shards, jobs: Sequence[Job]) -> None:
+    """Moves what an earlier attempt's shards hold, however many they were, into the stage's files."""
+    folders = shards.leftovers()
+    if folders:
+        for job in jobs:
+            prepare(job, [shards.file(job, folder) for folder in folders])
+        log.info("%s: took over the answers of %d processes", shards.stage.name, len(folders))
+    _remove(shards)
+
+
+def share_out(shards: Shards, jobs: Sequence[Job], engine: EngineConfig, trainer: TrainerConfig) -> None:
+    """Fills files by `engine.processes` processes and puts all in order; starts none where nothing is left.
+
+    Raises:
+        LidrError: as `lidr.synthesis.resume.complete` and `lidr.supervise.supervise`.
+    """
+    left = sum(prepare(job, []) for job in jobs)
+    if not left:
+        return
+    shares = [Share(number, engine.processes) for number in range(engine.processes)]
+    total = sum(job.count for job in jobs)
+    with progress.bar(shards.stage.name, total, total - left) as advance:
+        supervise([_work(shards, share, trainer) for share in shares], advance)
+    for job in jobs:
+        settle(job, [shards.file(job, shards.folder(share)) for share in shares])
+    _remove(shards)
+
+
+def _remove(shards: Shards) -> None:
+    if shards.root.exists():
+        shutil.rmtree(shards.root)
+
+
+def _environment(share: Share, trainer: TrainerConfig) -> dict[str, str]:
+    """A CUDA device by LOCAL_RANK; on CPUs a share of the cores, unless threads are configured."""
+    variables = dict(os.environ, LOCAL_RANK=str(share.number), LOCAL_WORLD_SIZE=str(share.of))
+    if trainer.accelerator is Accelerator.CPU and trainer.threads is None:
+        variables.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // share.of)))
+    return variables
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _work(shards: Shards, share: Share, trainer: TrainerConfig) -> Work:
+    stage = ["-m", "lidr.processes", str(shards.run.root), shards.stage.name]
+    return Work(
+        name=f"process {share.number} of the {share.of} of {shards.stage.name}",
+        command=[sys.executable, *stage, "--shard", str(share), "--parent", str(os.getpid())],
+        environment=_environment(share, trainer),
+        folder=shards.folder(share),
+        error_file=shards.error_file(share),
+        log_file=shards.log_file(share),
+    )

@@ -1,0 +1,110 @@
+"""`lidr check` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from lidr.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+TINY = ["experiment=lab", "iterations=1", "prompts.limit=4", "evaluation=[]", "languages.non_dominant=[es]",
+        "languages.unseen=[]", "tracking=none"]  # fmt: skip
+NEED = {
+    "requests", "prompt_tokens", "answer_tokens", "pairs", "training_tokens", "seconds", "bytes", "cost",
+}  # fmt: skip
+RUN = {
+    "schema", "run", "stages", "total", "counting", "answers", "disk", "used", "probe", "warnings",
+}  # fmt: skip
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["check", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in ("-h", "--help"):
+        text = shown(capsys, flag, "experiment=lba")
+        assert text.startswith("usage: lidr check")
+        assert "--probe" in text
+
+
+@pytest.mark.parametrize(
+    ("flag", "nearest"), [("--prob", "'--probe'"), ("--jsn", "'--json'"), ("--multrun", "'--multirun'")]
+)
+def test_an_unknown_option_is_one_line(flag: str, nearest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", flag, *TINY]) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert out.err == f"{flag}: unknown option -> did you mean {nearest}?\n"
+
+
+def test_json_has_stable_keys_and_nothing_else_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(shown(capsys, "--json", *TINY, f"paths.outputs={tmp_path}"))
+    assert set(found) == RUN | {"configuration"}
+    assert found["configuration"]["prompts"]["limit"] == 4
+    assert [s["stage"].partition("/")[2] for s in found["stages"]] == [
+        "prompts", "responses", "translations", "pairs", "training",
+    ]  # fmt: skip
+    for stage in found["stages"]:
+        assert set(stage) == NEED | {"stage", "state", "records"}
+    responses = found["stages"][1]
+    assert responses["requests"] == {"low": 8, "expected": 8, "high": 8}
+    assert responses["seconds"] is None
+    assert found["total"]["requests"]["high"] == 16
+    assert set(found["disk"]) == {"needed", "free", "fits"}
+    assert found["probe"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_has_a_row_a_job_and_their_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["-m", *TINY, "prompts.limit=2,4", f"paths.outputs={tmp_path}"]
+    found = json.loads(shown(capsys, "--json", *words))
+    assert set(found) == {"schema", "jobs", "total", "note"}
+    assert [set(job) for job in found["jobs"]] == [RUN | {"job", "overrides", "state"}] * 2
+    each = [job["total"]["requests"]["expected"] for job in found["jobs"]]
+    assert each == [8, 16]
+    assert found["total"]["requests"]["expected"] == 24
+    assert found["total"]["seconds"] is None
+    text = shown(capsys, *words)
+    assert "total" in text
+    assert "counted for each of them" in text
+
+
+def test_a_sweep_whose_prompts_run_out_is_refused_as_a_run_would_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "-m", *TINY, "prompts.limit=2,99999", f"paths.outputs={tmp_path}"]) == 2
+    assert "99999" in capsys.readouterr().err
+
+
+def test_a_probe_gives_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "--probe", *TINY, f"paths.outputs={tmp_path}")
+    assert "time    measured here" in text
+    assert "unknown" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_in_the_docs_is_what_the_command_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for what is free on this disk."""
+    pages = [page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))]
+    (block,) = [
+        block
+        for page in pages
+        for block in re.findall(r"```\n\$ lidr check experiment=lab\n(.*?)```", page, re.DOTALL)
+    ]
+    text = shown(capsys, "experiment=lab", "tracking=none", f"paths.outputs={tmp_path}")
+    printed = [line.rstrip() for line in text.splitlines()]
+    documented = [line.rstrip() for line in block.splitlines() if line.strip() not in ("", "...")]
+    assert len(documented) > 10
+    for line in documented:
+        if not line.startswith(("disk", "run")):
+            assert line in printed
