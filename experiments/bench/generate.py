@@ -35,6 +35,7 @@ from experiments.bench.generate_spec import GenerateSpec, Measured, Workload, re
 from experiments.bench.train import say, tell
 from lidr.compose import compose_run
 from lidr.engines.base import Completion
+from lidr.errors import LidrError
 from lidr.models import load_tokenizer
 
 PRECISIONS = ("bf16", "fp32")
@@ -48,7 +49,11 @@ OUTPUTS = Path("outputs") / "bench-generate"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 1 where a run failed or tokens were counted differently."""
     args = arguments().parse_args(argv)
-    bench, started = Bench(args), time.perf_counter()
+    started = time.perf_counter()
+    try:
+        bench = Bench(args)
+    except LidrError as error:
+        raise SystemExit(str(error)) from None
     say(f"{bench.source.described}; {args.threads} threads; up to {args.max_new_tokens} new tokens")
     for precision in args.precision:
         bench.precision(precision)

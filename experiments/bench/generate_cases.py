@@ -91,7 +91,7 @@ def from_lab(languages: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Pr
         ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
         lengths = [max(1, round(n)) for n in np.interp(levels, LEVELS, PROMPT_TOKENS[code])]
         made[code] = [
-            (str(i), str(tokenizer.decode(row[:n])))
+            (str(i), str(tokenizer.decode(row[:n])).rstrip("\ufffd "))
             for i, (row, n) in enumerate(zip(ids, lengths, strict=True))
         ]
     return made

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Container, Iterable, Iterator
 
+import torch
 from transformers import PreTrainedModel
 
 from lidr import memory
