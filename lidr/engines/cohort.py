@@ -67,6 +67,20 @@ class Cohort:
         kept.values[rows, :, self.lengths] = value
         return kept
 
+    def join(self, other: Cohort) -> None:
+        """Takes over the rows of another cohort, behind its own."""
+        room = max(self.room, other.room)
+        for cohort in (self, other):
+            cohort._make_room(room)
+        self.tokens = torch.cat([self.tokens, other.tokens])
+        self.lengths = torch.cat([self.lengths, other.lengths])
+        for layer, kept in self.layers.items():
+            self.layers[layer] = KeysValues(
+                *(torch.cat(pair) for pair in zip(kept, other.layers[layer], strict=True))
+            )
+        self._longest = max(self._longest, other._longest)
+        self._mask.clear()
+
     def add(self, chosen: Int[Tensor, " rows"]) -> None:
         """Puts a token behind each row; its keys and values follow with the next pass."""
         rows = torch.arange(len(self), device=chosen.device)
@@ -92,13 +106,17 @@ class Cohort:
         self._mask.clear()
         self.lengths = self.lengths + 1
         self._longest += 1
-        if self._longest < self.room:
+        if self._longest == self.room:
+            self._make_room(self.room + BLOCK)
+
+    def _make_room(self, room: int) -> None:
+        more, self.room = room - self.room, room
+        if not more:
             return
-        self.room += BLOCK
-        self.tokens = torch.cat([self.tokens, self.tokens[:, :1].expand(-1, BLOCK)], dim=1)
+        self.tokens = torch.cat([self.tokens, self.tokens[:, :1].expand(-1, more)], dim=1)
         for layer, kept in self.layers.items():
-            more = kept.keys.new_zeros(*kept.keys.shape[:2], BLOCK, kept.keys.shape[3])
-            self.layers[layer] = KeysValues(*(torch.cat([t, more], dim=2) for t in kept))
+            zeros = kept.keys.new_zeros(*kept.keys.shape[:2], more, kept.keys.shape[3])
+            self.layers[layer] = KeysValues(*(torch.cat([t, zeros], dim=2) for t in kept))
 
     def drop(self, row: int) -> None:
         """Takes a row out; the last one takes its place."""

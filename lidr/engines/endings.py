@@ -11,8 +11,12 @@ from lidr.engines.base import Completion, FinishReason, Request
 
 
 def stop_ids(model: PreTrainedModel, chat: ChatFormat) -> frozenset[int]:
-    """Every token that ends an answer: the template's end of turn and what the model's own settings name."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
+    """Every token that ends an answer of a loaded model."""
+    return ending_ids(getattr(model.generation_config, "eos_token_id", None), chat)
+
+
+def ending_ids(configured: int | list[int] | None, chat: ChatFormat) -> frozenset[int]:
+    """The template's end of turn, the tokenizer's end of sequence, and what the model's own settings name."""
     named = [configured] if isinstance(configured, int) else list(configured or [])
     eos = chat.tokenizer.eos_token_id
     return frozenset([chat.end_of_turn_id, *named, *([eos] if isinstance(eos, int) else [])])

@@ -1,12 +1,13 @@
 """What is being answered: rows are admitted as others end, so that every pass is full.
 
-Admission is greedy: as soon as enough rows have ended, the next requests come in together, as one cohort. Where the
-tokens that are held outgrow their budget, the newest cohort goes back and is begun again later; its answers do
-not change by that.
+Admission is greedy: as soon as enough rows have ended, the next requests come in together, as one cohort. Cohorts that
+have become small are joined, since each costs its own calls. Where the tokens that are held outgrow their budget,
+the newest cohort goes back and is begun again later; its answers do not change by that.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ from lidr.engines.prepare import Prepared
 from lidr.engines.seeds import request_seed
 
 log = logging.getLogger(__name__)
-_COHORTS = 8  # that a full flight is made of, at least
+_ADMITTED = 8  # a share of the rows that is free before the next are admitted: 1 / 8
+_COHORTS = 6  # at most
+_PROMPT_TOKENS = 8192  # of the prompts that are admitted together
 _FIRST_ANSWER = 64  # tokens that an admission leaves room for
 
 
@@ -79,13 +82,15 @@ class Flight:
     def advance(self) -> list[Completion]:
         """Admits what there is room for, then writes a token of every row; returns the answers that ended."""
         ended: list[Completion] = []
-        size = max(1, self.batch_size // _COHORTS)
-        while self.waiting and (self.free >= min(size, len(self.waiting)) or not self.rows):
-            group = self._next_group(min(size, self.free))
+        enough = max(1, self.batch_size // _ADMITTED)
+        while self.waiting and self.free >= min(enough, len(self.waiting)):
+            together = min(self.batch_size // 2, _PROMPT_TOKENS // len(self.waiting[0].prompt))
+            group = self._next_group(min(max(1, together), self.free))
             if not group:
                 break
             ended += self._admit(group)
         self._shrink()
+        self._join()
         if self._cohorts:
             logits = self.decoder.step(self._cohorts)
             ended += self._take(torch.split(logits, [len(c) for c in self._cohorts]), 0)
@@ -98,9 +103,8 @@ class Flight:
         while self.waiting and len(group) < size:
             nxt = self.waiting[0]
             needed = (len(group) + 1) * (len(first.prompt) + min(_FIRST_ANSWER, first.limit))
-            if _prefix(nxt) != _prefix(first) or (
-                held + needed > self.token_budget and (group or self._cohorts)
-            ):
+            over = held + needed > self.token_budget and (group or self._cohorts)
+            if over or _prefix(nxt) != _prefix(first):
                 break
             group.append(self.waiting.popleft())
         return group
@@ -144,6 +148,15 @@ class Flight:
                 rows[place] = rows[-1]
                 rows.pop()
         return ended
+
+    def _join(self) -> None:
+        """Joins the two neighbours by length that have the fewest rows, while there are too many cohorts."""
+        while len(self._cohorts) > _COHORTS:
+            order = sorted(range(len(self._cohorts)), key=lambda i: self._cohorts[i].room)
+            pairs = list(itertools.pairwise(order))
+            one, other = sorted(min(pairs, key=lambda p: sum(len(self._cohorts[i]) for i in p)))
+            self._cohorts[one].join(self._cohorts.pop(other))
+            self._rows[one] += self._rows.pop(other)
 
     def _shrink(self) -> None:
         """Sends the newest cohorts back while too much is held; the oldest stays."""

@@ -12,7 +12,7 @@ from transformers import AutoConfig, GenerationConfig
 from lidr.chat import ChatFormat
 from lidr.config import Accelerator, EngineConfig, ModelConfig, SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
-from lidr.engines.endings import first_stop
+from lidr.engines.endings import ending_ids, first_stop
 from lidr.engines.seeds import request_seed
 from lidr.engines.vllm_setup import base_model, context, failures, start
 from lidr.errors import LidrError
@@ -46,7 +46,8 @@ class VllmEngine:
         self._engine = start(engine, model, path, accelerator, seed)
         self._context = context(self._engine)
         self._batch_size, self._seed = engine.batch_size, seed
-        self._stop_ids = _stop_ids(*base_model(path, model), self.chat)
+        settings = _settings(*base_model(path, model))
+        self._stop_ids = ending_ids(settings.eos_token_id, self.chat)
         self._adapter = _adapter(path)
         self._numbers = count()
 
@@ -126,16 +127,12 @@ class VllmEngine:
         return Completion(request.key, text, _FINISHED[output.finish_reason], len(ids))
 
 
-def _stop_ids(base: str, revision: str | None, chat: ChatFormat) -> frozenset[int]:
-    """Every token that ends an answer: the template's end of turn and what the model's own settings name."""
+def _settings(base: str, revision: str | None) -> GenerationConfig:
+    """The model's own, or what its configuration says where it has none; so does transformers."""
     try:
-        settings = GenerationConfig.from_pretrained(base, revision=revision or "main")
-    except OSError:  # there is none: transformers takes the model's own configuration for it
-        settings = GenerationConfig.from_model_config(AutoConfig.from_pretrained(base, revision=revision))
-    configured = settings.eos_token_id
-    named = [configured] if isinstance(configured, int) else list(configured or [])
-    eos = chat.tokenizer.eos_token_id
-    return frozenset([chat.end_of_turn_id, *named, *([eos] if isinstance(eos, int) else [])])
+        return GenerationConfig.from_pretrained(base, revision=revision or "main")
+    except OSError:
+        return GenerationConfig.from_model_config(AutoConfig.from_pretrained(base, revision=revision))
 
 
 def _adapter(path: str) -> Any:

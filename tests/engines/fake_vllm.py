@@ -144,3 +144,11 @@ def stream(
     engine: Engine, requests: Any, sampling: SamplingConfig = GREEDY, **options: Any
 ) -> list[Completion]:
     return [c for batch in engine.stream(requests, sampling, **options) for c in batch]
+
+
+class Hidden:
+    """An import hook for which there is no vLLM."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name.split(".")[0] == "vllm":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -67,3 +67,15 @@ def test_it_grows_when_its_longest_row_is_full() -> None:
     assert cohort.layers[0].keys.shape == (2, 2, 2 * BLOCK, 3)
     assert cohort.layers[0].keys[0, 0, BLOCK - 1 : BLOCK + 2, 0].tolist() == [3, 5, 0]
     assert set(cohort.tokens[1, 3:].tolist()) == {2}
+
+
+def test_cohorts_are_joined() -> None:
+    one, other = filled([1, 2]), filled([3] * BLOCK, [4])
+    one.join(other)
+    assert (len(one), one.room, one.held) == (3, 2 * BLOCK, 6 * BLOCK)
+    assert [row(one, 0), row(one, 2)] == [[1, 2], [4]]
+    assert set(one.tokens[0, 2:].tolist()) == {1}
+    assert one.layers[0].keys.shape == (3, 2, 2 * BLOCK, 3)
+    assert one.layers[0].values[0, 0, :3, 0].tolist() == [1, 2, 0]
+    write(one, 5, 6, 7)
+    assert [row(one, 0), row(one, 1)[-2:], row(one, 2)] == [[1, 2, 5], [3, 6], [4, 7]]

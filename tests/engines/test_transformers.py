@@ -202,8 +202,7 @@ def test_what_prompts_begin_with_is_computed_once(
     list(lab.stream(requests, SamplingConfig(max_new_tokens=1, repetition_penalty=1.0)))
     own = [len(r.prompt) - shared for r in window.requests]
     assert shared in passed
-    assert sum(own[:2]) in passed
-    assert sum(own[2:]) in passed
+    assert sum(own) in passed
 
 
 def test_a_model_that_answers_otherwise_is_run_by_its_own_code(

@@ -23,6 +23,7 @@ from tests import tiny
 from tests.engines.fake_vllm import (
     GREEDY,
     FakeEngine,
+    Hidden,
     echo,
     engine_config,
     install,
@@ -223,14 +224,6 @@ def test_a_missing_package(
     with pytest.raises(LidrError) as error:
         VllmEngine(engine_config(), model_config(folder), str(folder), accelerator, 0)
     assert str(error.value) == f"engine.kind=vllm: vLLM is not installed -> {install_line}"
-
-
-class Hidden:
-    """An import hook for which there is no vLLM."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        if name.split(".")[0] == "vllm":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 @pytest.mark.parametrize(
