@@ -141,7 +141,7 @@ def test_a_log_without_room_is_silent(
     with logging_to(Path("/dev/full")):
         logging.getLogger("lidr").info("finds no room")
     assert "finds no room" in caplog.text
-    assert capsys.readouterr().err == ""
+    assert "Logging error" not in capsys.readouterr().err  # what logging says of a handler that raises
 
 
 class Crashing:

@@ -27,6 +27,11 @@ GROUPS = sorted(
     if p.parent.name != "evaluation"
 )
 ROOT = "prompts.root=/data"
+ALSO_TYPED = {
+    "engine=openai": ["engine.endpoint.model='m{iteration}'"],
+    "translator=engine": ["translator.model.path=builtin:lab"],
+    "translator=none": ["pairs.filters.off_target_chosen=false"],
+}
 
 
 def problems(*overrides: str) -> list[str]:
@@ -38,7 +43,7 @@ def problems(*overrides: str) -> list[str]:
 def test_the_counts_of_the_vocabulary() -> None:
     assert len(EXPERIMENTS) == 3
     assert len(SWEEPS) == 1
-    assert len(GROUPS) >= 25
+    assert len(GROUPS) >= 29
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -56,7 +61,13 @@ def test_every_sweep_composes_to_several_distinct_runs(name: str) -> None:
 
 @pytest.mark.parametrize("choice", GROUPS)
 def test_every_option_of_every_group_composes(choice: str) -> None:
-    compose_run([choice, "paths.data=/data", ROOT])
+    compose_run([choice, "paths.data=/data", ROOT, *ALSO_TYPED.get(choice, [])])
+
+
+@pytest.mark.parametrize("choice", ALSO_TYPED)
+def test_an_option_that_needs_more_says_what_to_type(choice: str) -> None:
+    (problem,) = problems(choice)
+    assert "-> type " in problem
 
 
 @pytest.mark.parametrize("chosen", ["[lab]", "[fidelity]", "[lab,fidelity]", "[]"])
