@@ -20,7 +20,7 @@ from lidr.estimate import Estimate, estimate
 from lidr.preflight import preflight
 from lidr.stages import Stage, StageKind
 
-_WIDTH = 120  # where the output is no terminal
+_WIDTH = 130  # where the output is no terminal
 _SWEEP = ("-m", "--multirun")
 _PROBE, _JSON, _HELP = "--probe", "--json", ("-h", "--help")
 HELP = """\

@@ -22,7 +22,7 @@ def table(found: Estimate) -> Table:
     made.add_column("left to do", no_wrap=True)
     columns = ["requests", "tokens in", "tokens out", "time", "disk", *(["cost"] if found.pays else [])]
     for column in columns:
-        made.add_column(column, justify="right", no_wrap=column == "disk")
+        made.add_column(column, justify="right", no_wrap=column in ("time", "disk"))
     for each in found.stages:
         if not each.state.is_done:
             made.add_row(each.stage.name, *_row(each, found.pays))

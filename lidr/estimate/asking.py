@@ -11,7 +11,7 @@ from lidr.estimate import lengths
 from lidr.estimate.counting import Counter, counter_of
 from lidr.estimate.files import ModelFiles, local_folder, read
 from lidr.estimate.left import Left, Prompts
-from lidr.estimate.lengths import Answer, Seen
+from lidr.estimate.lengths import Answer, Seen, Writing
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
 from lidr.estimate.sizes import line, utf8
@@ -119,18 +119,21 @@ class Answering:
         for code, records in prompts.items():
             asked = counter.prompts([(p.prompt, "") for p in records]).expected / len(records)
             writing, cap = writings[code], self.model.cap(sampling, asked)
-            verbosity = verbosities[code]
             if (known := stored[code]) is not None:
                 found[code] = lengths.from_stored(known, writing, cap)
-            elif self.seen and (
-                probed := lengths.from_probe(self.seen, verbosity, writing, cap, sampling.max_new_tokens)
-            ):
-                found[code] = probed
             elif solved := lengths.solutions(records, config, self.config.model):
                 found[code] = lengths.from_solutions(solved, writing, counter, cap)
             else:
-                found[code] = lengths.from_assumed(self.seen, verbosity, writing, cap)
+                found[code] = self._guessed(code, verbosities[code], writing, cap, sampling.max_new_tokens)
         return found
+
+    def _guessed(
+        self, language: str, verbosity: float, writing: Writing, cap: float, max_new_tokens: int
+    ) -> Answer:
+        """From the probe where it tells, else assumed."""
+        seen = self.seen
+        probed = seen and lengths.from_probe(seen, language, verbosity, writing, cap, max_new_tokens)
+        return probed or lengths.from_assumed(seen, verbosity, writing, cap)
 
     def _need(self, prompts: Sequence[Prompt], answer: Answer) -> Need:
         if not prompts:

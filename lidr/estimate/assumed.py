@@ -1,7 +1,7 @@
 """Everything the estimate assumes: numbers that are neither counted in files nor measured on this machine.
 
 What is counted or measured takes their place, in this order: answers that are stored in this run or in runs
-beside it; the probe's answers, where most ended; the lab's own solutions for the lab's model.
+beside it; the lab's own solutions for the lab's model; the probe's answers, where most ended.
 """
 
 from __future__ import annotations

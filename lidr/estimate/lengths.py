@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lidr.config import ModelConfig, PromptFormat, PromptsConfig
 from lidr.estimate import assumed
@@ -15,7 +15,9 @@ from lidr.estimate.stored import StoredAnswers, StoredTranslations
 from lidr.paths import BUILTIN_LAB
 from lidr.records import Prompt
 
+_PROBED = "the probe's answers"
 _SAMPLE = 256  # prompts of a language by which its writing is measured
+_ENOUGH = 5  # answers of a language by which its own length is told
 _MOST = 0.5  # share of answers that must have ended to tell how long they are
 ONE = Range.exact(1)
 
@@ -64,12 +66,13 @@ class Seen:
     """The probe's answers.
 
     characters: of each, in the proportion of the reference language. ended: share that ended its turn.
-    limit: new tokens after which they were cut off.
+    limit: new tokens after which they were cut off. by_language: the answers themselves.
     """
 
     characters: tuple[float, ...]
     ended: float
     limit: int
+    by_language: Mapping[str, StoredAnswers] = field(default_factory=dict)
 
     def says_all(self, max_new_tokens: int) -> bool:
         """Whether answers with this limit could not have become longer."""
@@ -79,6 +82,11 @@ class Seen:
     def mean(self) -> float:
         """Characters of a mean answer, as far as it was seen."""
         return sum(self.characters) / len(self.characters) if self.characters else 0.0
+
+    def of(self, language: str) -> StoredAnswers | None:
+        """The answers in a language, where there are enough to go by."""
+        found = self.by_language.get(language)
+        return found if found is not None and len(found.tokens) >= _ENOUGH else None
 
 
 def writings(prompts: Mapping[str, Sequence[Prompt]], counter: Counter) -> dict[str, Writing]:
@@ -100,26 +108,30 @@ def verbosities(writings: Mapping[str, Writing], dominant: str) -> dict[str, flo
     return {code: w.characters / writings[reference].characters for code, w in writings.items()}
 
 
-def from_stored(stored: StoredAnswers, writing: Writing, cap: float) -> Answer:
-    """What stored answers say of further ones; `cap`: tokens that none can exceed."""
+def from_stored(stored: StoredAnswers, writing: Writing, cap: float, basis: str = "stored answers") -> Answer:
+    """What answers say of further ones; `cap`: tokens that none can exceed."""
     share = len(stored.whole) / len(stored.tokens)
     tokens = around(stored.tokens, assumed.DRIFT).at_most(cap)
     if not stored.whole:
-        return Answer(tokens, Range.exact(0), Range.exact(0), writing, cap, "stored answers")
+        return Answer(tokens, Range.exact(0), Range.exact(0), writing, cap, basis)
     characters = [length for length, _ in stored.whole]
     written = sum(tokens - 1 for _, tokens in stored.whole)  # the end of turn is no text
     measured = replace(writing, tokens=Range.exact(written / max(1, sum(characters))))
     sent = (assumed.DRIFT * share).at_most(1)
-    return Answer(tokens, sent, around(characters, assumed.DRIFT), measured, cap, "stored answers")
+    return Answer(tokens, sent, around(characters, assumed.DRIFT), measured, cap, basis)
 
 
 def from_probe(
-    seen: Seen, verbosity: float, writing: Writing, cap: float, max_new_tokens: int
+    seen: Seen, language: str, verbosity: float, writing: Writing, cap: float, max_new_tokens: int
 ) -> Answer | None:
     """What the probe's answers say; None where most were cut off before their time.
 
-    Where some were, the mean of lengths that end at a constant rate: all that was written, by answers that ended.
+    A language with few answers has the length of all, in proportion. Where some were cut off, the mean of lengths
+    that end at a constant rate: all that was written, by answers that ended.
     """
+    own = seen.of(language)
+    if own is not None and seen.says_all(max_new_tokens):
+        return from_stored(own, writing, cap, _PROBED)
     if not seen.mean or (seen.ended < _MOST and not seen.says_all(max_new_tokens)):
         return None
     if seen.says_all(max_new_tokens):
@@ -128,14 +140,19 @@ def from_probe(
     else:
         characters = Range(assumed.DRIFT.low * seen.mean, seen.mean / seen.ended, math.inf)
         sent = Range(assumed.DRIFT.low * seen.ended, 1, 1)
-    return _answer(characters * verbosity, sent, writing, cap, "the probe's answers")
+    return _answer(characters * verbosity, sent, writing, cap, _PROBED)
 
 
 def from_assumed(seen: Seen | None, verbosity: float, writing: Writing, cap: float) -> Answer:
-    """What is assumed; answers that a probe cut off are at least as long as it saw them."""
+    """What is assumed; answers that a probe cut off are at least as long as it saw them.
+
+    Where the expected answer is longer than it may be, some are translated: those of lengths that end at a
+    constant rate which end before.
+    """
     characters = assumed.ANSWER_CHARACTERS.at_least(seen.mean if seen else 0) * verbosity
-    fills = (characters * writing.tokens).expected + 1 >= cap
-    return _answer(characters, Range(0 if fills else 1, 1, 1), writing, cap, "assumed")
+    tokens = (characters * writing.tokens).expected + 1
+    sent = Range(0, 1 - math.exp(-cap / tokens), 1) if tokens >= cap else ONE
+    return _answer(characters, sent, writing, cap, "assumed")
 
 
 def from_solutions(texts: Sequence[str], writing: Writing, counter: Counter, cap: float) -> Answer:

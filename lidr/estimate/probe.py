@@ -21,6 +21,7 @@ from lidr.estimate.counting import Counter, counter_of
 from lidr.estimate.left import Left, Prompts
 from lidr.estimate.lengths import Seen
 from lidr.estimate.speed import AnswerSpeed, Used
+from lidr.estimate.stored import StoredAnswers
 from lidr.records import Prompt
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
@@ -206,7 +207,17 @@ def _seen(answering: Answering, answers: Sequence[tuple[Prompt, Completion]], li
         verbosity |= lengths.verbosities(writings, left.config.languages.dominant)
     characters = tuple(len(c.text) / verbosity[p.language] for p, c in answers)
     ended = sum(c.finish_reason is FinishReason.STOP for _, c in answers) / max(1, len(answers))
-    return Seen(characters, ended, limit)
+    by_language = {
+        code: _as_stored([c for p, c in answers if p.language == code])
+        for code in {p.language for p, _ in answers}
+    }
+    return Seen(characters, ended, limit, by_language)
+
+
+def _as_stored(completions: Sequence[Completion]) -> StoredAnswers:
+    ended = [c for c in completions if c.finish_reason is FinishReason.STOP and c.text.strip()]
+    whole = tuple((len(c.text), c.tokens) for c in ended)
+    return StoredAnswers(tuple(c.tokens for c in completions), whole)
 
 
 def _free() -> None:

@@ -34,11 +34,17 @@ def money(value: float) -> str:
 
 
 def ends(value: Range | None, write: Callable[[float], str]) -> str:
-    """Expected, and [low, high] where the two are not written alike."""
+    """Expected, and [low, high] where the two are not written alike; a unit that all share stands once."""
     if value is None:
         return UNKNOWN
     low, expected, high = write(value.low), write(value.expected), write(value.high)
-    return expected if low == high else f"{expected} [{low}, {high}]"
+    if low == high:
+        return expected
+    unit = expected.partition(" ")[2]
+    if unit and low.endswith(f" {unit}") and high.endswith(f" {unit}"):
+        low, expected, high = (text.removesuffix(f" {unit}") for text in (low, expected, high))
+        return f"{expected} [{low}, {high}] {unit}"
+    return f"{expected} [{low}, {high}]"
 
 
 def _three(value: float) -> str:

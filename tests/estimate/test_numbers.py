@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,9 @@ def test_translations_hold_the_expected_answers(tiny_run: Make) -> None:
 def test_an_answer_as_long_as_it_may_be_is_perhaps_not_translated(tiny_run: Make) -> None:
     short = tiny_run("engine.sampling.max_new_tokens=100")
     assert need(short, StageKind.RESPONSES).answer_tokens == Range.exact(400)
-    assert need(short, StageKind.TRANSLATIONS).requests == Range(0, 4, 4)
+    sent = need(short, StageKind.TRANSLATIONS).requests
+    assert (sent.low, sent.high) == (0, 4)
+    assert sent.expected == pytest.approx(2 * (2 - math.exp(-100 / 1201) - math.exp(-100 / 2001)))
 
 
 def test_the_context_cuts_an_answer(tiny_run: Make) -> None:

@@ -58,7 +58,7 @@ def test_the_lab_is_measured_and_leaves_nothing_behind(tmp_path: Path) -> None:
     config = compose_run([*LAB, f"paths.outputs={tmp_path}/outputs"])
     found = estimate(config, Prober())
     assert found.measured is not None
-    assert found.answers == "the probe's answers"
+    assert found.answers == "the lab's solutions"
     assert found.measured.answers.answer_token > 0
     assert found.measured.training is not None
     seconds = {e.stage.kind: e.need.seconds for e in found.stages}
@@ -103,6 +103,7 @@ def test_a_server_that_is_paid_for_is_asked_little_and_says_what_it_took(
     assert not servers[0].ledger.exists()
     assert ledger.read_bytes() == before
     assert list(ledger.parent.iterdir()) == [ledger]
+    assert found.answers == "the probe's answers"
     # the probe's answers have 30 characters, whatever the language's proportion
     need = next(e.need for e in found.stages if e.stage.kind is StageKind.RESPONSES)
     assert need.answer_tokens.expected < 4 * 60

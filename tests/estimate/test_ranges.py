@@ -62,4 +62,7 @@ def test_ends_are_written_where_they_differ() -> None:
     assert ends(None, number) == "unknown"
     assert ends(Range.exact(3), number) == "3"
     assert ends(Range(1, 2, 30_000), number) == "2 [1, 30k]"
+    assert ends(Range(5, 60, 70), duration) == "1.0 min [5.0 s, 1.2 min]"
+    assert ends(Range(5, 6, 70), duration) == "6.0 s [5.0 s, 1.2 min]"
+    assert ends(Range(5, 6, 7), duration) == "6.0 [5.0, 7.0] s"
     assert ends(Range(12_345, 12_346, 12_347), number) == "12.3k"
