@@ -28,6 +28,7 @@ from lidr.training.choices import Choices, Situation
 from lidr.training.logprobs import response_log_probs
 from lidr.training.microbatch import MicroBatch
 from lidr.training.pairs import TokenPair
+from lidr.training.quiet import contained
 from lidr.training.shapes import ModelShape, Settings, Work, flops
 
 _SECONDS = 2.0  # a single pair that takes longer is measured alone
@@ -50,7 +51,7 @@ def probe_training(
         return None, f"training on {config.trainer.ranks} devices is not measured on one"
     if config.training.compile:
         return None, "training.compile=true: compiling takes minutes, and is not measured"
-    with tempfile.TemporaryDirectory(prefix="lidr-check-") as folder, _threads_kept():
+    with tempfile.TemporaryDirectory(prefix="lidr-check-") as folder, contained(), _threads_kept():
         return _Probe(config, path, Path(folder)).run(prompts, expected)
 
 

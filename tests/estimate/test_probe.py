@@ -118,6 +118,14 @@ def test_jobs_that_share_engine_and_training_are_measured_once(tiny_run: Make, s
     assert len(servers) == 2
 
 
+def test_the_training_of_an_adapter_is_measured(tiny_run: Make, servers: list[Server]) -> None:
+    found = estimate(tiny_run(*PAID, SHORT, "lora=r16"), Prober())
+    assert found.measured is not None
+    assert found.measured.training is not None
+    assert found.measured.training.settings.lora_rank == 16
+    assert found.total.seconds is not None
+
+
 def test_a_run_that_is_done_is_not_measured(tiny_run: Make, servers: list[Server]) -> None:
     config = dataclasses.replace(tiny_run(*PAID), iterations=0)
     assert estimate(config, Prober()).measured is None
