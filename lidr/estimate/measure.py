@@ -33,9 +33,9 @@ class Prober:
         if (key := _engines_key(config)) not in self._engines:
             self._engines[key] = probe(answering)
         found = self._engines[key]
-        notes = [why, *_notes(found.answers, config.engine)]
-        if config.translator.kind is TranslatorKind.ENGINE and config.translator.engine is not None:
-            notes += _notes(found.translation, config.translator.engine)
+        notes = [why, *_notes("answers", found.answers, config.engine)]
+        if config.translator.kind is not TranslatorKind.NONE:
+            notes += _notes("translations", found.translation, config.translator.engine or config.engine)
         return Measured(
             found.answers, found.translation, speed, found.seen, found.used, tuple(filter(None, notes))
         )
@@ -53,15 +53,15 @@ def _training(answering: Answering, training: Training) -> tuple[TrainingSpeed |
     return speed, f"training: {why}" if why else ""
 
 
-def _notes(speed: AnswerSpeed, engine: EngineConfig) -> Iterator[str]:
+def _notes(what: str, speed: AnswerSpeed, engine: EngineConfig) -> Iterator[str]:
     if engine.kind is EngineKind.OPENAI:
         most = engine.endpoint.concurrency if engine.endpoint else engine.batch_size
     else:
         most = engine.batch_size
     if speed.requests < most:
-        yield f"measured with {speed.requests} requests together; up to {most} may be faster"
+        yield f"{what} were measured {speed.requests} at a time; up to {most} may be faster"
     if engine.processes > 1:
-        yield f"{engine.processes} processes count as so many times one, on devices of their own"
+        yield f"{what}: {engine.processes} processes count as so many times one, on devices of their own"
 
 
 def _engines_key(config: RunConfig) -> Hashable:

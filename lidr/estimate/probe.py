@@ -28,10 +28,10 @@ from lidr.store import RunDirectory
 from lidr.synthesis.tags import Tags
 
 NEW_TOKENS = 64
-_FIRST = 8  # requests
-_GROWTH = 4
+_FEW = 8  # requests
+_LEAST_TOKENS = 16
+_SECONDS = 2.0  # about what one measurement may take
 _MARK = "\x00"
-_SECONDS = 4.0  # no measurement is begun that is likely to take longer
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def probe(answering: Answering) -> Probed:
         translation = speed
         if config.translator.kind is TranslatorKind.SELF:
             timed = _Timed(engine, config.engine, config.translator.sampling, answering.model.counter)
-            translation, _ = timed.measure(_translations(config, answers), loaded)
+            translation, _ = timed.measure(_translations(config, answers), loaded, few=speed)
         del engine, timed
         _free()
         if config.translator.kind is TranslatorKind.ENGINE:
@@ -152,30 +152,49 @@ class _Timed:
     ) -> None:
         self.engine, self.counter = engine, counter
         self.paid = section.kind is EngineKind.OPENAI
-        self.most = _FIRST if self.paid else section.batch_size
-        self.long = replace(sampling, max_new_tokens=min(NEW_TOKENS, sampling.max_new_tokens))
-        self.short = replace(sampling, max_new_tokens=1)
+        self.most = _FEW if self.paid else section.batch_size
+        self.sampling, self.new_tokens = sampling, min(NEW_TOKENS, sampling.max_new_tokens)
 
-    def measure(self, requests: Sequence[Request], loaded: float) -> tuple[AnswerSpeed, list[Completion]]:
-        """Asks more and more at a time, up to the engine's own number or until it takes seconds.
+    def measure(
+        self, requests: Sequence[Request], loaded: float, few: AnswerSpeed | None = None
+    ) -> tuple[AnswerSpeed, list[Completion]]:
+        """A few requests first, then as many together as the engine takes, with fewer new tokens if need be.
 
         Args:
             requests: at least one, no two the same: engines remember prompts.
             loaded: seconds that loading the engine took.
+            few: what a few requests gave before.
         """
-        if not self.paid:
-            self._ask(requests[:1], self.short)  # what only the first request does
-        size = min(_FIRST, self.most, max(1, len(requests) // 2))
-        while True:
-            first, second = requests[:size], requests[size : 2 * size] or requests[:size]
-            short, _ = self._ask(first, self.short)
-            long, completions = self._ask(second, self.long)
-            larger = min(size * _GROWTH, self.most, max(1, len(requests) // 2))
-            if larger == size or (short.seconds + long.seconds) * larger / size > _SECONDS:
-                return AnswerSpeed(loaded, *_per_token(short, long), size), completions
-            size = larger
+        answers: list[Completion] = []
+        if few is None:
+            if not self.paid:
+                self._ask(requests[:1], 1)  # what only the first request does
+            few, answers = self._both(requests, min(_FEW, self.most), self.new_tokens, loaded)
+        size = self._many(requests, few)
+        if size <= few.requests and answers:
+            return few, answers
+        new_tokens = int(_SECONDS / (size * few.answer_token))
+        new_tokens = min(self.new_tokens, max(_LEAST_TOKENS, new_tokens))
+        many, more = self._both(requests, size, new_tokens, loaded)
+        return many, more if new_tokens == self.new_tokens else answers
 
-    def _ask(self, requests: Sequence[Request], sampling: SamplingConfig) -> tuple[_Time, list[Completion]]:
+    def _many(self, requests: Sequence[Request], few: AnswerSpeed) -> int:
+        """As many together as the engine takes, but no more than it reads in the time for a measurement."""
+        asked = self.counter.prompts([(r.user, r.prefill) for r in requests]).expected / max(1, len(requests))
+        in_time = int(_SECONDS / max(1e-9, asked * few.prompt_token))
+        return min(self.most, max(_FEW, in_time), max(1, len(requests) // 2))
+
+    def _both(
+        self, requests: Sequence[Request], size: int, new_tokens: int, loaded: float
+    ) -> tuple[AnswerSpeed, list[Completion]]:
+        """So many requests with one new token, and others with more."""
+        size = min(size, max(1, len(requests) // 2))
+        short, _ = self._ask(requests[:size], 1)
+        long, completions = self._ask(requests[size : 2 * size] or requests[:size], new_tokens)
+        return AnswerSpeed(loaded, *_per_token(short, long), size), completions
+
+    def _ask(self, requests: Sequence[Request], new_tokens: int) -> tuple[_Time, list[Completion]]:
+        sampling = replace(self.sampling, max_new_tokens=new_tokens)
         asked = self.counter.prompts([(r.user, r.prefill) for r in requests]).expected
         started = time.perf_counter()
         completions = [c for some in self.engine.stream(requests, sampling) for c in some]
