@@ -58,6 +58,13 @@ def adapter_base(path: str) -> str:
     return str(adapter_config(path)["base_model_name_or_path"])
 
 
+def whole_weights(path: str, revision: str | None) -> tuple[str, str | None]:
+    """Folder or hub id of a model's whole weights, and their revision: of an adapter folder those of its base."""
+    if is_adapter(path):
+        return adapter_base(path), adapter_config(path).get("revision")
+    return path, revision
+
+
 def adapter_config(path: str) -> dict[str, Any]:
     config: dict[str, Any] = json.loads((Path(path) / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
     return config
@@ -99,7 +106,8 @@ def load_model(
 def _load_adapter(path: str, precision: Precision, device: torch.device) -> PreTrainedModel:
     from peft import PeftModel
 
-    base = load_model(adapter_base(path), precision, device, adapter_config(path).get("revision"))
+    base_path, revision = whole_weights(path, None)
+    base = load_model(base_path, precision, device, revision)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "`is_gradient_checkpointing`"

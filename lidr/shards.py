@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lidr import progress
+from lidr import machine, progress
 from lidr.config import Accelerator, EngineConfig, TrainerConfig
 from lidr.errors import StageError
 from lidr.stages import Stage
@@ -125,13 +125,8 @@ def _environment(share: Share, trainer: TrainerConfig) -> dict[str, str]:
     """A CUDA device by LOCAL_RANK; on CPUs a share of the cores, unless threads are configured."""
     variables = dict(os.environ, LOCAL_RANK=str(share.number), LOCAL_WORLD_SIZE=str(share.of))
     if trainer.accelerator is Accelerator.CPU and trainer.threads is None:
-        variables.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // share.of)))
+        variables.setdefault("OMP_NUM_THREADS", str(max(1, machine.cores() // share.of)))
     return variables
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _work(shards: Shards, share: Share, trainer: TrainerConfig) -> Work:

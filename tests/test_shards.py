@@ -170,7 +170,7 @@ def test_each_process_has_its_device_and_its_cores(
     monkeypatch: pytest.MonkeyPatch, whole: RunDirectory
 ) -> None:
     trainer = replace(compose_run(TINY).trainer, threads=None)
-    monkeypatch.setattr("lidr.shards._cores", lambda: 8)
+    monkeypatch.setattr("lidr.machine.cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     environment = _environment(Share(1, 3), trainer)
     assert (environment["LOCAL_RANK"], environment["LOCAL_WORLD_SIZE"]) == ("1", "3")

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
+from lidr.engines.endings import stop_ids
 
 
 class PlainGenerate:
@@ -23,9 +24,7 @@ class PlainGenerate:
 
     def __init__(self, model: PreTrainedModel, chat: ChatFormat, batch: int) -> None:
         self.model, self.chat, self.batch = model, chat, batch
-        configured = getattr(model.generation_config, "eos_token_id", None)
-        named = [configured] if isinstance(configured, int) else list(configured or [])
-        self._eos = frozenset([chat.end_of_turn_id, *named])
+        self._eos = stop_ids(model, chat)
 
     def stream(
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()

@@ -60,20 +60,22 @@ class Prompts:
     def __init__(self, cohort: Cohort, prefix: dict[int, KeysValues], shared: int) -> None:
         self.cohort, self.prefix, self.shared = cohort, prefix, shared
         self.lengths: list[int] = cohort.lengths.tolist()
+        device = cohort.lengths.device
+        self._masks = [_causal_mask(length - shared, length, device) for length in self.lengths]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
         kept, before = self.cohort.begin_layer(layer, key), self.shared
         out = query.new_zeros(1, query.shape[2], query.shape[1], query.shape[3])
         start = 0
-        for row, length in enumerate(self.lengths):
+        for row, (length, mask) in enumerate(zip(self.lengths, self._masks, strict=True)):
             own = slice(start, start + length - before)
             for kind, new in enumerate((key, value)):
                 if before:
                     kept[kind][row, :, :before] = self.prefix[layer][kind][0]
                 kept[kind][row, :, before:length] = new[0, :, own]
             keys, values = (t[row : row + 1, :, :length] for t in kept)
-            out[:, own] = _causal(query[:, :, own], keys, values, scale).transpose(1, 2)
+            out[:, own] = _causal(query[:, :, own], keys, values, mask, scale).transpose(1, 2)
             start = own.stop
         return out
 
@@ -97,15 +99,20 @@ class Newest:
         return out
 
 
-def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+def _causal_mask(new: int, length: int, device: torch.device) -> Tensor | None:
+    """Which tokens of a sequence its last `new` ones see; None where these are all of it."""
+    if new == length:
+        return None
+    return torch.ones(new, length, dtype=torch.bool, device=device).tril(length - new)
+
+
+def _causal(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """Attention of the last tokens of one sequence to all of it."""
-    groups, new = query.shape[1] // key.shape[1], query.shape[2]
+    groups = query.shape[1] // key.shape[1]
     key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
-    if new == key.shape[2]:
-        return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
-    mask = torch.ones(new, key.shape[2], dtype=torch.bool, device=query.device)
-    mask = mask.tril(key.shape[2] - new)
-    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale
+    )
 
 
 def _one_query(query: Tensor, kept: KeysValues, mask: Tensor) -> Tensor:

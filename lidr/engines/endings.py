@@ -17,9 +17,12 @@ def stop_ids(model: PreTrainedModel, chat: ChatFormat) -> frozenset[int]:
 
 def ending_ids(configured: int | list[int] | None, chat: ChatFormat) -> frozenset[int]:
     """The template's end of turn, the tokenizer's end of sequence, and what the model's own settings name."""
-    named = [configured] if isinstance(configured, int) else list(configured or [])
-    eos = chat.tokenizer.eos_token_id
-    return frozenset([chat.end_of_turn_id, *named, *([eos] if isinstance(eos, int) else [])])
+    return frozenset([chat.end_of_turn_id, *as_ids(configured), *as_ids(chat.tokenizer.eos_token_id)])
+
+
+def as_ids(configured: int | list[int] | None) -> list[int]:
+    """A setting that names no token, one or several."""
+    return [configured] if isinstance(configured, int) else list(configured or [])
 
 
 class Endings:

@@ -11,7 +11,8 @@ from transformers import AutoConfig, GenerationConfig
 from lidr.chat import ChatFormat
 from lidr.config import EndpointApi, ModelConfig
 from lidr.engines.base import Request
-from lidr.models import adapter_base, is_adapter, load_tokenizer
+from lidr.engines.endings import as_ids
+from lidr.models import load_tokenizer, whole_weights
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def prompts_for(api: EndpointApi, model: ModelConfig, path: str) -> Prompts:
     if api is EndpointApi.CHAT:
         return _Messages(model.system_prompt)
     chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
-    base, revision = (adapter_base(path), None) if is_adapter(path) else (path, model.revision)
+    base, revision = whole_weights(path, model.revision)
     _warn_of_defaults(base, revision, chat)
     return _Templated(chat, _context(base, revision))
 
@@ -133,8 +134,7 @@ def _warn_of_defaults(path: str, revision: str | None, chat: ChatFormat) -> None
             path,
             ", ".join(f"{name}={value}" for name, value in others.items()),
         )
-    ends = settings.eos_token_id
-    if chat.end_of_turn_id not in ([ends] if isinstance(ends, int) else list(ends or [])):
+    if chat.end_of_turn_id not in as_ids(settings.eos_token_id):
         log.warning(
             "generation_config.json of %s does not name %r as an end of answers: a server may run on after it",
             path,

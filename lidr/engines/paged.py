@@ -6,6 +6,7 @@ translations are; everything else on CUDA runs in `flight`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -53,6 +54,10 @@ class PagedEngine:
         """
         under_way: dict[str, Prepared] = {}
         source = iter(requests)
+        first = next(source, None)
+        if first is None:
+            return
+        source = itertools.chain([first], source)
         config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Iterator
 import torch
 from transformers import PreTrainedModel
 
-from lidr import memory
+from lidr import machine
 from lidr.attention_interface import base_model, obstacle
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
@@ -100,10 +100,15 @@ class TransformersEngine:
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str]
     ) -> Iterator[list[Completion]]:
         engine = PagedEngine(self.model, self.chat, self._endings, self.batch_size)
-        for window in windows(requests, self.chat, sampling, self._context, done):
-            if window.too_long:
-                yield window.too_long
-            yield from engine.answer(window.requests, sampling)
+        too_long: list[Completion] = []
+
+        def fitting() -> Iterator[Prepared]:
+            for window in windows(requests, self.chat, sampling, self._context, done):
+                too_long.extend(window.too_long)
+                yield from window.requests
+
+        yield from engine.answer(fitting(), sampling)
+        yield from _some(too_long)
 
     def _take_off(self, sampling: SamplingConfig) -> Flight:
         return Flight(
@@ -129,12 +134,15 @@ class TransformersEngine:
     def _token_budget(self) -> int:
         if self._budget is None:
             assert self._probe is not None
-            room = int(_SHARE * memory.available(self.model.device)) // _neighbours(self.model.device)
+            free = machine.available_memory(self.model.device)
+            room = int(_SHARE * free) // _neighbours(self.model.device)
             self._budget = max(1, room // self._probe.bytes_per_token)
             log.info(
-                "engine.token_budget %d: keys and values of as many tokens are %.1f GiB, %.0f %% of what is free",
-                self._budget, room / GIB, 100 * _SHARE,
-            )  # fmt: skip
+                "engine.token_budget %d: keys and values of as many tokens are %.1f of %.1f GiB that are free",
+                self._budget,
+                room / GIB,
+                free / GIB,
+            )
         return self._budget
 
 

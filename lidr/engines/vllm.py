@@ -14,9 +14,9 @@ from lidr.config import Accelerator, EngineConfig, ModelConfig, SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
 from lidr.engines.endings import ending_ids, first_stop
 from lidr.engines.seeds import request_seed
-from lidr.engines.vllm_setup import base_model, context, failures, start
+from lidr.engines.vllm_setup import context, failures, start
 from lidr.errors import LidrError
-from lidr.models import is_adapter, load_tokenizer
+from lidr.models import is_adapter, load_tokenizer, whole_weights
 
 _READ_AHEAD = 3  # batches that wait inside the engine beside the one that runs
 _FINISHED = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
@@ -46,7 +46,7 @@ class VllmEngine:
         self._engine = start(engine, model, path, accelerator, seed)
         self._context = context(self._engine)
         self._batch_size, self._seed = engine.batch_size, seed
-        settings = _settings(*base_model(path, model))
+        settings = _settings(*whole_weights(path, model.revision))
         self._stop_ids = ending_ids(settings.eos_token_id, self.chat)
         self._adapter = _adapter(path)
         self._numbers = count()

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PretrainedConfig
 
-from lidr import memory
+from lidr import machine
 from lidr.config import Accelerator, EngineConfig, ModelConfig, VllmConfig
 from lidr.errors import LidrError
-from lidr.models import adapter_base, adapter_config, dtype, is_adapter
+from lidr.models import adapter_config, dtype, is_adapter, whole_weights
 
 log = logging.getLogger(__name__)
 _VLLM_LOG = logging.getLogger("vllm")  # reaches log.txt only, where `lidr` is also shown on the terminal
@@ -86,7 +86,7 @@ def arguments(
 ) -> dict[str, Any]:
     """What `vllm.EngineArgs` is told; an adapter folder means its base, with room for its rank."""
     settings = section(engine)
-    base, revision = base_model(path, model)
+    base, revision = whole_weights(path, model.revision)
     values: dict[str, Any] = {
         "model": base,
         "revision": revision,
@@ -111,13 +111,6 @@ def arguments(
     return values
 
 
-def base_model(path: str, model: ModelConfig) -> tuple[str, str | None]:
-    """Folder or hub id of the whole weights, and their revision."""
-    if is_adapter(path):
-        return adapter_base(path), adapter_config(path).get("revision")
-    return path, model.revision
-
-
 def lora_rank(path: str) -> int:
     """The smallest rank vLLM can make room for that holds an adapter's.
 
@@ -138,7 +131,7 @@ def lora_rank(path: str) -> int:
 
 def _cpu_cache_bytes(engine: EngineConfig, settings: VllmConfig, values: dict[str, Any]) -> int:
     """Of keys and values: what a full batch of whole contexts takes, and no more than a share of what is free."""
-    free = int(memory.available(torch.device("cpu")) * settings.memory_share * _CPU_CACHE_SHARE)
+    free = int(machine.available_memory(torch.device("cpu")) * settings.memory_share * _CPU_CACHE_SHARE)
     config = AutoConfig.from_pretrained(values["model"], revision=values["revision"]).get_text_config()
     contexts = engine.batch_size + 1  # vLLM rounds up to blocks and keeps one back
     element = getattr(torch, values["dtype"]).itemsize

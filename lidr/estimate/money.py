@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
@@ -47,15 +48,32 @@ def used(run: RunDirectory) -> Used:
     Raises:
         LidrError: a line of it is not readable.
     """
-    if not run.ledger.exists():
+    with ledger_copy(run) as copy:
+        return sums(copy)
+
+
+@contextmanager
+def ledger_copy(run: RunDirectory) -> Iterator[Path]:
+    """A copy of what a run has used, to be thrown away."""
+    with tempfile.TemporaryDirectory(prefix="lidr-check-") as folder:
+        path = Path(folder) / run.ledger.name
+        if run.ledger.exists():
+            copyfile(run.ledger, path)
+        yield path
+
+
+def sums(ledger: Path) -> Used:
+    """What a ledger that may be written holds, if it is there.
+
+    Raises:
+        LidrError: a line of it is not readable.
+    """
+    if not ledger.exists():
         return Used(0, 0.0)
     from lidr.engines.endpoint_usage import Ledger
 
-    with tempfile.TemporaryDirectory(prefix="lidr-check-") as folder:
-        copy = Path(folder) / run.ledger.name
-        copyfile(run.ledger, copy)
-        with Ledger(copy) as ledger:
-            return Used(ledger.tokens, None if ledger.unpriced else float(ledger.cost))
+    with Ledger(ledger) as read:
+        return Used(read.tokens, None if read.unpriced else float(read.cost))
 
 
 class _Limit(NamedTuple):

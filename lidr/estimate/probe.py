@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
 from lidr.config import EngineConfig, EngineKind, RunConfig, SamplingConfig, TranslatorKind
 from lidr.engines.base import Completion, Engine, FinishReason, Request
-from lidr.estimate import lengths
+from lidr.estimate import lengths, money
 from lidr.estimate.asking import Answering
 from lidr.estimate.counting import Counter, counter_of
 from lidr.estimate.left import Left, Prompts
@@ -24,7 +21,6 @@ from lidr.estimate.speed import AnswerSpeed, Used
 from lidr.estimate.stored import StoredAnswers
 from lidr.records import Prompt
 from lidr.stages import Stage, StageKind
-from lidr.store import RunDirectory
 from lidr.synthesis.tags import Tags
 
 NEW_TOKENS = 64
@@ -56,8 +52,8 @@ def probe(answering: Answering) -> Probed:
     config, left = answering.config, answering.left
     by_key = {f"{p.language} {p.id}": p for p in _mixed(left)}
     requests = [Request(key, p.prompt) for key, p in by_key.items()]
-    with _ledger(left.run) as ledger:
-        before, started = _sums(ledger), time.perf_counter()
+    with money.ledger_copy(left.run) as ledger:
+        before, started = money.sums(ledger), time.perf_counter()
         engine = _engine(config, left, ledger)
         loaded = time.perf_counter() - started
         timed = _Timed(engine, config.engine, config.engine.sampling, answering.model.counter)
@@ -72,7 +68,7 @@ def probe(answering: Answering) -> Probed:
         if config.translator.kind is TranslatorKind.ENGINE:
             translation = _translator(config, left, ledger, _translations(config, answers))
         seen = _seen(answering, answers, min(NEW_TOKENS, config.engine.sampling.max_new_tokens))
-        return Probed(speed, translation, seen, _used(config, before, _sums(ledger)))
+        return Probed(speed, translation, seen, _used(config, before, money.sums(ledger)))
 
 
 def _mixed(left: Left) -> list[Prompt]:
@@ -244,25 +240,6 @@ def _free() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-@contextmanager
-def _ledger(run: RunDirectory) -> Iterator[Path]:
-    """A copy of what the run has used, to be thrown away."""
-    with tempfile.TemporaryDirectory(prefix="lidr-check-") as folder:
-        path = Path(folder) / run.ledger.name
-        if run.ledger.exists():
-            shutil.copyfile(run.ledger, path)
-        yield path
-
-
-def _sums(ledger: Path) -> Used:
-    from lidr.engines.endpoint_usage import Ledger
-
-    if not ledger.exists():
-        return Used(0, 0.0)
-    with Ledger(ledger) as read:
-        return Used(read.tokens, None if read.unpriced else float(read.cost))
 
 
 def _used(config: RunConfig, before: Used, after: Used) -> Used | None:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
-from lidr import memory
+from lidr import machine
 from lidr.chat import ChatFormat
-from lidr.config import Logits, PairType, Precision, RunConfig, Strategy
+from lidr.config import Logits, PairType, Precision, RunConfig
 from lidr.estimate.speed import TrainingSpeed
 from lidr.estimate.training import MeanPair
-from lidr.models import load_tokenizer
+from lidr.models import load_tokenizer, whole_weights
 from lidr.records import Prompt
 from lidr.training import TrainingJob, choices, cost, fusing, policy, support
 from lidr.training.batching import Batcher, Step
@@ -29,7 +29,7 @@ from lidr.training.logprobs import response_log_probs
 from lidr.training.microbatch import MicroBatch
 from lidr.training.pairs import TokenPair
 from lidr.training.quiet import contained
-from lidr.training.shapes import ModelShape, Settings, Work, flops
+from lidr.training.shapes import ModelShape, Work, flops
 
 _SECONDS = 2.0  # a single pair that takes longer is measured alone
 
@@ -62,18 +62,13 @@ class _Probe:
         self.job = TrainingJob(config, 1, path, path, pairs, None, output, folder)
         self.device = self.job.device
         self.precision = choices.precision_of(config, self.device)
-        self.settings = Settings(
-            bf16=self.precision is Precision.BF16,
-            lora_rank=config.lora.rank,
-            lora_targets=config.lora.target_modules,
-            sharded=config.trainer.strategy is Strategy.FSDP,
-            fused=True,
-        )
+        self.settings = choices.settings_of(config, self.precision)
 
     def run(
         self, prompts: Sequence[Prompt], expected: Sequence[MeanPair]
     ) -> tuple[TrainingSpeed | None, str]:
-        shape = ModelShape.of(AutoConfig.from_pretrained(self._base(), revision=self.job.revision(self.path)))
+        base, revision = whole_weights(self.path, self.job.revision(self.path))
+        shape = ModelShape.of(AutoConfig.from_pretrained(base, revision=revision))
         if shape is None:
             return None, "the operations of this kind of model cannot be counted"
         pairs, pad = self._pairs(prompts, expected)
@@ -93,11 +88,6 @@ class _Probe:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return speed, ""
-
-    def _base(self) -> str:
-        from lidr.models import adapter_base, is_adapter
-
-        return adapter_base(self.path) if is_adapter(self.path) else self.path
 
     def _pairs(self, prompts: Sequence[Prompt], expected: Sequence[MeanPair]) -> tuple[list[TokenPair], int]:
         """As many pairs as an optimizer step has, filled with the tokens of real prompts; and the padding's id."""
@@ -121,7 +111,7 @@ class _Probe:
         least = cost.memory(
             shape, self.settings, pair.tokens, completions, Logits.CHUNKED, checkpointing=True
         )
-        return least.total <= cost.SHARE * memory.available(self.device)
+        return least.total <= cost.SHARE * machine.available_memory(self.device)
 
     def _measure(
         self, model: PreTrainedModel, shape: ModelShape, pairs: list[TokenPair], pad: int, loaded: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from lidr import prompts as prompt_sets
@@ -57,10 +58,14 @@ def evaluate(
     return scores
 
 
+@lru_cache(maxsize=8)
 def benchmark_prompts(
     benchmark: BenchmarkConfig, languages: LanguagesConfig, seed: int
 ) -> dict[str, list[Prompt]]:
-    """A benchmark's prompts, the same for every M_t: those of its own languages, or of all of the run's."""
+    """A benchmark's prompts, the same for every M_t: those of its own languages, or of all of the run's.
+
+    Read once: the files of answers are planned from them, and filled and scored by them.
+    """
     codes = benchmark.codes(languages)
     aligned = prompt_sets.load(benchmark.prompts, codes)
     return prompt_sets.select(aligned, benchmark.prompts, PromptSchedule.REUSE, 1, seed)

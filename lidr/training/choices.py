@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from lidr import attention_interface, memory
+from lidr import attention_interface, machine
 from lidr.config import Checkpointing, Layout, Logits, Precision, RunConfig, Strategy, TrainerPrecision
 from lidr.errors import LidrError
 from lidr.files import write_text
@@ -154,8 +153,9 @@ def _threads(model: nn.Module, situation: Situation, layout: Layout, reasons: li
     asked = situation.config.trainer.threads
     if asked is not None:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = max(1, cores // situation.config.trainer.devices)  # all of the node's processes measure at once
+    cores = max(
+        1, machine.cores() // situation.config.trainer.devices
+    )  # all of the node's processes measure at once
     if situation.device.type != "cpu" or cores == 1:
         return cores
     order = sorted(range(len(situation.pairs)), key=lambda i: situation.pairs[i].tokens)
@@ -190,10 +190,10 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons
     base = attention_interface.base_model(model)
     choice = cost.choose(
         ModelShape.of(base.config),
-        _settings(situation),
+        settings_of(situation.config, situation.precision),
         tokens,
         completions,
-        memory.available(situation.device),
+        machine.available_memory(situation.device),
         resident_bytes=sum(local(p).numel() * p.element_size() for p in model.parameters()),
         logits=None if training.logits is Logits.AUTO else training.logits,
         checkpointing=_CHECKPOINTING.get(training.checkpointing),
@@ -205,15 +205,16 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons
     return choice
 
 
-def _settings(situation: Situation) -> Settings:
-    lora, trainer = situation.config.lora, situation.config.trainer
+def settings_of(config: RunConfig, precision: Precision) -> Settings:
+    """A configured training as memory and operations are counted."""
+    lora, trainer = config.lora, config.trainer
     return Settings(
-        bf16=situation.precision is Precision.BF16,
+        bf16=precision is Precision.BF16,
         lora_rank=lora.rank,
         lora_targets=lora.target_modules,
         devices=trainer.ranks,
         sharded=trainer.strategy is Strategy.FSDP,
-        fused=not situation.config.training.compile,
+        fused=not config.training.compile,
     )
 
 

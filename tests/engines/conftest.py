@@ -17,6 +17,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("model"))
 
 
+@pytest.fixture(scope="session")
+def tokenizer(folder: Path) -> str:
+    """Where the tiny model's tokenizer lies."""
+    return str(folder)
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between attempts at a server that fails."""
+    monkeypatch.setattr("lidr.engines.endpoint_asking.FIRST_WAIT", 0.002)
+
+
 @pytest.fixture
 def no_vllm_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what this process was given nor what a test leaves behind."""

@@ -26,11 +26,6 @@ CHAT = {"api": EndpointApi.CHAT}
 TAGGED = Request("t", "translate", "<t>", ("</t>",))
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.save(tmp_path_factory.mktemp("tiny")))
-
-
 def one(seen: Seen) -> Reply:
     return Reply(body=completion("yes"))
 

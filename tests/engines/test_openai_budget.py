@@ -12,31 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lidr.config import EndpointApi
-from lidr.engines import endpoint_asking
 from lidr.engines.base import Completion
 from lidr.engines.endpoint_budget import Budget, Hold
 from lidr.engines.endpoint_target import Target
 from lidr.engines.endpoint_usage import Ledger, Usage
 from lidr.errors import LidrError
-from tests import tiny
 from tests.engines.endpoints import answers, collect, endpoint, engine, ledger, requests
 from tests.engines.fault_server import Reply, Script, Seen, completion, error, message, serving
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("short_waits")]
 
 PROMPT = 14  # tokens of "<s><u>word 0<end><a>", where every byte is one and <s> and <end> are one each
 WORST = PROMPT + 20  # with max_new_tokens
 CHAT = {"api": EndpointApi.CHAT}
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_asking, "FIRST_WAIT", 0.002)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.save(tmp_path_factory.mktemp("tiny")))
 
 
 def taking(answer: int, prompt: int = PROMPT) -> Script:

@@ -18,24 +18,13 @@ from lidr.engines import endpoint_asking
 from lidr.engines.base import Completion, Request
 from lidr.engines.endpoint_answers import redacted, shown
 from lidr.errors import LidrError
-from tests import tiny
 from tests.engines.endpoints import answers, collect, engine, ledger, requests
 from tests.engines.fault_server import Reply, Seen, completion, error, message, serving
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("short_waits")]
 
 KEY = "sk-a-key-that-no-file-may-hold"
 CHAT = {"api": EndpointApi.CHAT}
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_asking, "FIRST_WAIT", 0.002)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.save(tmp_path_factory.mktemp("tiny")))
 
 
 def yes(text: str = "yes") -> Reply:

@@ -18,6 +18,7 @@ from lidr.engines.base import Completion, FinishReason, Request
 from lidr.engines.decoder import Decoder
 from lidr.engines.endings import Endings, stop_ids
 from lidr.engines.paged import PagedEngine, serves
+from lidr.engines.prepare import Prepared
 from lidr.engines.transformers import TransformersEngine
 from lidr.lab.world import problems, render_prompt
 from lidr.models import load_model, load_tokenizer
@@ -226,3 +227,31 @@ def test_transformers_own_continuous_batching(chat: ChatFormat) -> None:
     found = answers(PagedEngine(model, chat, endings, 2, blocks=16).answer(window.requests, sampling))
     assert found == answers(TransformersEngine(model, chat, 4).stream(REQUESTS, sampling))
     assert not serves(model, sampling)
+
+
+def test_one_manager_serves_all_windows(chat: ChatFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def answer(
+        self: PagedEngine, requests: Iterable[Prepared], _: SamplingConfig
+    ) -> Iterator[list[Completion]]:
+        started.append(self.batch_size)
+        for prepared in requests:
+            yield [Completion(prepared.request.key, "", FinishReason.STOP, 1)]
+
+    monkeypatch.setattr(prepare, "WINDOW", 4)
+    monkeypatch.setattr("lidr.engines.transformers.serves", lambda model, sampling: True)
+    monkeypatch.setattr(PagedEngine, "answer", answer)
+    found = answers(
+        TransformersEngine(tiny.model(), chat, 4).stream([*REQUESTS, Request("long", "x" * 256)], GREEDY)
+    )
+    assert started == [4]
+    assert {k for k, c in found.items() if c.finish_reason is FinishReason.STOP} == {r.key for r in REQUESTS}
+    assert found["long"].finish_reason is FinishReason.TOO_LONG
+
+
+def test_without_requests_no_manager_is_started(chat: ChatFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model()
+    monkeypatch.setattr(type(model), "continuous_batching_context_manager", None)
+    engine = PagedEngine(model, chat, Endings(chat, stop_ids(model, chat)), 2)
+    assert list(engine.answer([], GREEDY)) == []

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("no_vllm_environment")
 
 
 def test_configuration_is_handed_over_one_to_one(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr("lidr.memory.available", lambda device: 8000)
+    monkeypatch.setattr("lidr.machine.available_memory", lambda device: 8000)
     fake = FakeEngine(256, echo)
     started(monkeypatch, folder, fake, engine_config(batch_size=12, token_budget=2048, tensor_parallel=2))
     assert fake.arguments == {
@@ -177,7 +177,7 @@ def test_the_cache_on_a_cpu(
     expected: int,
 ) -> None:
     """4 + 1 contexts of 256 tokens, 2 (k, v) * 2 layers * 2 heads * 8 numbers each; at most 1/4 of 0.5 of all."""
-    monkeypatch.setattr("lidr.memory.available", lambda device: free)
+    monkeypatch.setattr("lidr.machine.available_memory", lambda device: free)
     values = vllm_setup.arguments(
         engine_config(processes=processes), model_config(folder, precision), str(folder), Accelerator.CPU, 0
     )

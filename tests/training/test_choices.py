@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from lidr import memory
+from lidr import machine
 from lidr.config import Layout, Precision
 from lidr.training import choices, cost
 from lidr.training.batching import Batcher, Step
@@ -40,7 +40,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(memory, "available", lambda device: size)
+    monkeypatch.setattr(machine, "available_memory", lambda device: size)
 
 
 def with_seconds(monkeypatch: pytest.MonkeyPatch, by_threads: dict[int, float]) -> None:

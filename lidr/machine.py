@@ -1,20 +1,29 @@
-"""How much memory there is to be had, on this host or on a device."""
+"""What this process may use: cores, and memory of the host or of a device."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
-def available(device: torch.device) -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory(device: torch.device) -> int:
     """Bytes that can still be allocated: on CUDA free or held by PyTorch's allocator without use.
 
     On the CPU what the kernel calls available, or less where a control group limits this process.
     """
     if device.type == "cuda":
+        import torch  # takes seconds, and commands that load no model ask for cores
+
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return host_memory(Path("/"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lidr import memory
+from lidr import machine
 
 MEMINFO = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n"}
 V2 = "sys/fs/cgroup/outer"
@@ -41,13 +41,13 @@ def test_host_memory(tmp_path: Path, files: dict[str, str], expected: int) -> No
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert memory.host_memory(tmp_path) == expected
+    assert machine.host_memory(tmp_path) == expected
 
 
 def test_available_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert memory.available(torch.device("cpu")) > 0
-    assert memory.host_memory(tmp_path) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert machine.available_memory(torch.device("cpu")) > 0
+    assert machine.host_memory(tmp_path) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (50, 80))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 20)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 12)
-    assert memory.available(torch.device("cuda")) == 58
+    assert machine.available_memory(torch.device("cuda")) == 58
