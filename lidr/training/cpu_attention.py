@@ -1,8 +1,12 @@
 """Attention over the segments of a packed row on the CPU: no mask over the row, and no copy of it that stays.
 
 A block of queries at a time against the keys it may see, as two batched matrix products with a softmax between
-them. Scores, softmax and sums are fp32; in bf16 the products with values and gradients are bf16, as in PyTorch's
-flash kernel.
+them. The queries of all heads that read the same keys are rows of the same product, so that keys are never
+repeated and their gradients are summed by the product itself.
+
+In bf16 scores and weights are rounded to bf16, as in transformers' eager attention under autocast; the softmax is
+computed, and gradients of keys and values are summed over blocks, in fp32. Against fp32 scores this moves the
+gradient no further from fp32's than rounding elsewhere does (docs/training.md) and takes two thirds of the time.
 """
 
 from __future__ import annotations
@@ -38,80 +42,98 @@ class _SegmentAttention(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float
     ) -> Tensor:
-        _, heads, time, width = query.shape
-        out = query.new_empty(1, time, heads, width)
-        rows = out[0].transpose(0, 1)
-        part = _Row(query, key, value, scale)
-        for block in segments.blocks:
-            weights = part.weights(block)
-            product = _buffer("out", (heads, len(block), width), query.dtype)
-            rows[:, block.start : block.end] = torch.bmm(
-                part.low(weights, "weights"), block.keys(part.value), out=product
-            )
+        row = _Row(query, key, scale)
+        values, out = row.copied(value, "values"), _buffer("out", row.queries.shape, query.dtype)
+        for part in segments.parts(query.dtype):
+            own_keys, own_values = part.keys(row.keys, 2), part.keys(values, 1)
+            for block in part.blocks:
+                weights = row.weights(own_keys, block)
+                torch.bmm(weights, own_values[:, : block.keys], out=out[:, row.of(block)])
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(query, key, value)
             ctx.segments, ctx.scale = segments, scale
-        return out
+        return row.ungrouped(out)[None]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value = ctx.saved_tensors
-        _, heads, time, width = query.shape
-        part, grad = _Row(query, key, value, ctx.scale), grads[0][0].transpose(0, 1)
-        values = part.value.float()
-        d_query = query.new_empty(heads, time, width)
-        d_key, d_value = (torch.zeros(heads, time, width) for _ in range(2))
-        for block in ctx.segments.blocks:
-            weights = part.weights(block)
-            own = _buffer("grad", (heads, len(block), width)).copy_(grad[:, block.start : block.end])
-            own_low, low = part.low(own, "grad"), part.low(weights, "weights")
-            product = _buffer("keys", (heads, weights.shape[2], width), query.dtype)
-            block.add(d_value, torch.bmm(low.transpose(1, 2), own_low, out=product))
-            slope = torch.bmm(own, block.keys(values).transpose(1, 2), out=_buffer("scores", weights.shape))
-            low = part.low(_softmax_backward(slope, weights), "weights")
-            rows = _buffer("out", own.shape, query.dtype)
-            d_query[:, block.start : block.end] = torch.bmm(low, block.keys(part.key), out=rows)
-            queries = part.low(part.scaled(block), "queries")
-            block.add(d_key, torch.bmm(low.transpose(1, 2), queries, out=product))
-        shape = (key.shape[1], -1, time, width)
-        d_key, d_value = (t.view(shape).sum(1)[None].to(key.dtype) for t in (d_key, d_value))
-        return d_query.mul_(ctx.scale)[None], d_key, d_value, None, None
+        row = _Row(query, key, ctx.scale)
+        grad = row.grouped(grads[0][0], "grad")
+        key_rows, values = row.copied(key, "key rows"), row.copied(value, "values", transposed=True)
+        d_query = _buffer("out", row.queries.shape, query.dtype)
+        d_key, d_value = (torch.zeros(row.keys.shape) for _ in range(2))
+        for part in ctx.segments.parts(query.dtype):
+            keys, own_rows, own_values = part.keys(row.keys, 2), part.keys(key_rows, 1), part.keys(values, 2)
+            own_key, own_value = (_buffer(name, keys.shape).zero_() for name in ("d_keys", "d_values"))
+            for block in part.blocks:
+                rows = row.of(block)
+                queries, own = row.queries[:, rows], grad[:, rows]
+                weights = row.weights(keys, block)
+                product = _buffer("product", (len(keys), row.width, block.keys), query.dtype)
+                own_value[:, :, : block.keys].add_(torch.bmm(own.transpose(1, 2), weights, out=product))
+                slope = _buffer("scores", weights.shape, query.dtype)
+                torch.bmm(own, own_values[:, :, : block.keys], out=slope)
+                slope = _softmax_backward(slope, weights)
+                torch.bmm(slope, own_rows[:, : block.keys], out=d_query[:, rows])
+                own_key[:, :, : block.keys].add_(torch.bmm(queries.transpose(1, 2), slope, out=product))
+            part.add(d_key, own_key)
+            part.add(d_value, own_value)
+        d_query = row.ungrouped(d_query).mul_(ctx.scale).transpose(0, 1)
+        d_key, d_value = (t.transpose(1, 2).to(key.dtype) for t in (d_key, d_value))
+        return d_query[None], d_key[None], d_value[None], None, None
+
+
+class _Row:
+    """A packed row's queries and keys.
+
+    Attributes:
+        queries: (kv_heads, time x groups, width): all queries that read the same keys, token by token, times the scale.
+        keys: (kv_heads, width, time).
+    """
+
+    def __init__(self, query: Tensor, key: Tensor, scale: float) -> None:
+        _, heads, self.time, self.width = query.shape
+        self.kv_heads, self.groups = key.shape[1], heads // key.shape[1]
+        self.queries = self.grouped(query[0].transpose(0, 1), "queries").mul_(scale)
+        self.keys = self.copied(key, "keys", transposed=True)
+
+    def of(self, block: Block) -> slice:
+        """The rows of a block's queries."""
+        return slice(block.start * self.groups, block.end * self.groups)
+
+    def grouped(self, tensor: Tensor, name: str) -> Tensor:
+        """(time, heads, width) to (kv_heads, time x groups, width)."""
+        out = _buffer(name, (self.kv_heads, self.time, self.groups, self.width), tensor.dtype)
+        return out.copy_(tensor.reshape(self.time, self.kv_heads, self.groups, -1).transpose(0, 1)).flatten(
+            1, 2
+        )
+
+    def ungrouped(self, rows: Tensor) -> Tensor:
+        """(kv_heads, time x groups, width) to new memory, (time, heads, width)."""
+        out = rows.new_empty(self.time, self.kv_heads, self.groups, self.width)
+        return out.copy_(rows.view(self.kv_heads, self.time, self.groups, -1).transpose(0, 1)).flatten(1, 2)
+
+    @staticmethod
+    def copied(tensor: Tensor, name: str, *, transposed: bool = False) -> Tensor:
+        """(1, kv_heads, time, width) to (kv_heads, time, width) or (kv_heads, width, time)."""
+        rows = tensor[0].transpose(1, 2) if transposed else tensor[0]
+        return _buffer(name, rows.shape, rows.dtype).copy_(rows)
+
+    def weights(self, keys: Tensor, block: Block) -> Tensor:
+        """The softmax of the block's scores, (kv_heads, rows, keys)."""
+        queries, keys = self.queries[:, self.of(block)], keys[:, :, : block.keys]
+        shape, dtype = (len(keys), queries.shape[1], keys.shape[2]), queries.dtype
+        scores = torch.bmm(queries, keys, out=_buffer("scores", shape, dtype))
+        last = scores.view(len(keys), len(block), self.groups, -1)[..., -block.mask.shape[1] :]
+        last.add_(block.mask[:, None])
+        return torch.softmax(scores, -1, out=_buffer("softmax", shape, dtype))
 
 
 def _softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
     """The gradient of the scores, in a pass over each row."""
-    out = _buffer("slope", grad.shape)
-    torch.ops.aten._softmax_backward_data.out(grad, weights, -1, torch.float32, grad_input=out)
+    out = _buffer("slope", grad.shape, grad.dtype)
+    torch.ops.aten._softmax_backward_data.out(grad, weights, -1, grad.dtype, grad_input=out)
     return out
-
-
-class _Row:
-    """A packed row's queries, keys and values, the latter once for each head that reads them."""
-
-    def __init__(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> None:
-        groups = query.shape[1] // key.shape[1]
-        self.query, self.scale = query[0], scale
-        self.key, self.value = (t[0].repeat_interleave(groups, dim=0) for t in (key, value))
-        self._exact_key = self.key.float()
-
-    def scaled(self, block: Block) -> Tensor:
-        """The block's queries times the scale, fp32."""
-        queries = self.query[:, block.start : block.end]
-        return _buffer("queries", queries.shape).copy_(queries).mul_(self.scale)
-
-    def weights(self, block: Block) -> Tensor:
-        """The softmax of the block's scores, (heads, queries, keys), fp32."""
-        keys = block.keys(self._exact_key)
-        shape = (len(keys), len(block), keys.shape[1])
-        scores = torch.bmm(self.scaled(block), keys.transpose(1, 2), out=_buffer("scores", shape))
-        scores[:, :, -block.mask.shape[1] :] += block.mask
-        return torch.softmax(scores, -1, out=_buffer("softmax", shape))
-
-    def low(self, tensor: Tensor, name: str) -> Tensor:
-        """In the precision of the products with values and gradients."""
-        if self.query.dtype == torch.float32:
-            return tensor
-        return _buffer(name, tensor.shape, self.query.dtype).copy_(tensor)
 
 
 _local = threading.local()

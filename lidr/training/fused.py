@@ -11,16 +11,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
 
 from lidr.training.numerics import autocast_dtype
 from lidr.training.pieces import row_pieces
 
-_PIECE = 2**17  # elements
+_PIECE = 2**17  # elements of a tensor that is computed in fp32
+_PIECE_BYTES = 2**20  # of one that is computed as it is
 
 
-def _pieces(rows: int, width: int) -> list[slice]:
-    return row_pieces(rows, width, _PIECE)
+def _pieces(rows: Tensor) -> list[slice]:
+    return row_pieces(len(rows), rows.shape[1:].numel(), _PIECE)
+
+
+def _own_pieces(rows: Tensor) -> list[slice]:
+    return row_pieces(*rows.shape, _PIECE_BYTES // rows.element_size())
 
 
 def output_dtype(tensor: Tensor, other: Tensor) -> torch.dtype:
@@ -43,7 +47,7 @@ class _RmsNorm(torch.autograd.Function):
         out = torch.empty(rows.shape, dtype=dtype, device=x.device)
         inverse = torch.empty(len(rows), 1, dtype=torch.float32, device=x.device)
         scale = weight.float() + offset
-        for piece in _pieces(*rows.shape):
+        for piece in _pieces(rows):
             values = rows[piece].float()
             root = values.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
             out[piece] = (values * root).mul_(scale)
@@ -60,7 +64,7 @@ class _RmsNorm(torch.autograd.Function):
         scale = weight.float() + ctx.offset
         d_rows = torch.empty_like(rows)
         d_weight = torch.zeros_like(scale) if ctx.needs_input_grad[1] else None
-        for piece in _pieces(*rows.shape):
+        for piece in _pieces(rows):
             normed = rows[piece] * inverse[piece]
             slope = grad[piece].float()
             if d_weight is not None:
@@ -119,8 +123,8 @@ class _SwiGluDown(torch.autograd.Function):
 def _gated(gate: Tensor, up: Tensor) -> Tensor:
     out = torch.empty_like(gate)
     g, u, result = (t.view(-1, gate.shape[-1]) for t in (gate, up, out))
-    for piece in _pieces(*g.shape):
-        torch.mul(silu(g[piece]), u[piece], out=result[piece])
+    for piece in _own_pieces(g):
+        torch.ops.aten.silu.out(g[piece], out=result[piece]).mul_(u[piece])
     return out
 
 
@@ -129,12 +133,13 @@ def _gate_gradients(gate: Tensor, up: Tensor, grad: Tensor, product: Tensor | No
     d_gate, d_up = torch.empty_like(gate), torch.empty_like(up)
     width = gate.shape[-1]
     g, u, slope, by_gate, by_up = (t.reshape(-1, width) for t in (gate, up, grad, d_gate, d_up))
-    for piece in _pieces(*g.shape):
-        activated = silu(g[piece])
-        by_gate[piece] = torch.ops.aten.silu_backward(slope[piece] * u[piece], g[piece])
-        torch.mul(slope[piece], activated, out=by_up[piece])
+    for piece in _own_pieces(g):
+        activated = torch.ops.aten.silu.out(g[piece], out=by_up[piece])
         if product is not None:
             torch.mul(activated, u[piece], out=product.view(-1, width)[piece])
+        both = torch.mul(slope[piece], u[piece], out=by_gate[piece])
+        torch.ops.aten.silu_backward.grad_input(both, g[piece], grad_input=both)
+        activated.mul_(slope[piece])
     return d_gate, d_up
 
 
@@ -167,10 +172,9 @@ class _Rotate(torch.autograd.Function):
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor, dtype: torch.dtype, sign: int) -> Tensor:
     """(x1 cos1 + sign x2 sin1, x2 cos2 - sign x1 sin2), laid out as (batch, time, heads, width) in memory."""
     rows = x.transpose(1, 2)
-    _, time, heads, width = rows.shape
     out = torch.empty(rows.shape, dtype=dtype, device=x.device)
-    half = width // 2
-    for piece in _pieces(time, heads * width):
+    half = rows.shape[-1] // 2
+    for piece in _pieces(rows[0]):
         values = rows[:, piece].float()
         first, second = values[..., :half], values[..., half:]
         c, s = cos[:, piece, None].float(), sin[:, piece, None].float()

@@ -8,7 +8,7 @@ pair with a shared prompt is [prompt | chosen | rejected]: one segment [prompt |
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -39,28 +39,40 @@ class Block(NamedTuple):
 
     Attributes:
         start, end: the queries.
-        ranges: the keys that some of them see.
-        mask: what is added to the scores of the last keys; the other keys are seen by all.
+        keys: how many of its part's keys some of them see, from the first on.
+        mask: what is added to the scores of the last of these keys; the other ones are seen by all.
     """
 
     start: int
     end: int
-    ranges: tuple[tuple[int, int], ...]
+    keys: int
     mask: Float[Tensor, "queries last_keys"]
 
     def __len__(self) -> int:
         return self.end - self.start
 
-    def keys(self, rows: Float[Tensor, "heads time width"]) -> Float[Tensor, "heads keys width"]:
-        """The rows of its keys."""
-        parts = [rows[:, start:end] for start, end in self.ranges]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def add(self, total: Float[Tensor, "heads time width"], share: Float[Tensor, "heads keys width"]) -> None:
+class Part(NamedTuple):
+    """Queries that see the same keys, but for what is masked.
+
+    Attributes:
+        ranges: the keys, in the row.
+        blocks: the queries.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    blocks: tuple[Block, ...]
+
+    def keys(self, tensor: Tensor, dim: int) -> Tensor:
+        """Of a tensor with the row's tokens along a dimension, those of its keys."""
+        parts = [tensor.narrow(dim, start, end - start) for start, end in self.ranges]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
+
+    def add(self, total: Float[Tensor, "heads width time"], share: Float[Tensor, "heads width keys"]) -> None:
         """Adds what belongs to its keys."""
         done = 0
         for start, end in self.ranges:
-            total[:, start:end] += share[:, done : done + end - start]
+            total[:, :, start:end].add_(share[:, :, done : done + end - start])
             done += end - start
 
 
@@ -87,6 +99,7 @@ class Segments:
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.list = tuple(segments)
+        self._parts: dict[torch.dtype, tuple[Part, ...]] = {}
         self.longest_query = max(s.end - s.start for s in segments)
         self.longest_key = max(s.keys for s in segments)
 
@@ -104,49 +117,54 @@ class Segments:
         moved.tables = Tables(*(table.to(device, non_blocking=True) for table in self.tables))
         return moved
 
-    @cached_property
-    def blocks(self) -> tuple[Block, ...]:
-        """Long segments in blocks of queries, short ones several in a block."""
-        blocks: list[Block] = []
-        group: list[Segment] = []
-        for segment in self.list:
-            starts = group[0].start if group else segment.start
-            if segment.end - starts > _BLOCK or segment.prefix < starts:
-                blocks += _together(group)
-                group, starts = [], segment.start
-            if segment.end - starts > _BLOCK or segment.prefix < starts:
-                blocks += _apart(segment)
-            else:
-                group.append(segment)
-        return (*blocks, *_together(group))
+    def parts(self, dtype: torch.dtype) -> tuple[Part, ...]:
+        """A long segment is a part of its own, short ones share one; the masks are of the given precision."""
+        if dtype not in self._parts:
+            self._parts[dtype] = tuple(_parts(self.list, dtype))
+        return self._parts[dtype]
+
+
+def _parts(segments: Sequence[Segment], dtype: torch.dtype) -> Iterator[Part]:
+    group: list[Segment] = []
+    for segment in segments:
+        starts = group[0].start if group else segment.start
+        if segment.end - starts > _BLOCK or segment.prefix < starts:
+            yield from _together(group, dtype)
+            group, starts = [], segment.start
+        if segment.end - starts > _BLOCK or segment.prefix < starts:
+            yield _apart(segment, dtype)
+        else:
+            group.append(segment)
+    yield from _together(group, dtype)
 
 
 def _ends(lengths: Sequence[int]) -> Int[Tensor, " segments+1"]:
     return torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
 
 
-def _together(group: Sequence[Segment]) -> list[Block]:
+def _together(group: Sequence[Segment], dtype: torch.dtype) -> list[Part]:
     """One block for segments whose prefixes are among them."""
     if not group:
         return []
     first, last = group[0].start, group[-1].end
-    mask = torch.full((last - first, last - first), -torch.inf)
+    mask = torch.full((last - first, last - first), -torch.inf, dtype=dtype)
     for segment in group:
         rows = slice(segment.start - first, segment.end - first)
-        mask[rows, rows] = _causal(segment.end - segment.start)
+        mask[rows, rows] = _causal(segment.end - segment.start, dtype)
         mask[rows, segment.prefix - first : segment.prefix_end - first] = 0.0
-    return [Block(first, last, ((first, last),), mask)]
+    return [Part(((first, last),), (Block(first, last, last - first, mask),))]
 
 
-def _apart(segment: Segment) -> list[Block]:
-    """Blocks of one segment; each sees the prefix, the segment before it, and causally itself."""
+def _apart(segment: Segment, dtype: torch.dtype) -> Part:
+    """One segment, in blocks; each sees the prefix, the segment before it, and causally itself."""
+    prefix = segment.prefix_end - segment.prefix
     blocks = []
-    prefix = ((segment.prefix, segment.prefix_end),) if segment.prefix_end > segment.prefix else ()
     for start in range(segment.start, segment.end, _BLOCK):
         end = min(start + _BLOCK, segment.end)
-        blocks.append(Block(start, end, (*prefix, (segment.start, end)), _causal(end - start)))
-    return blocks
+        blocks.append(Block(start, end, prefix + end - segment.start, _causal(end - start, dtype)))
+    own = (segment.start, segment.end)
+    return Part(((segment.prefix, segment.prefix_end), own) if prefix else (own,), tuple(blocks))
 
 
-def _causal(length: int) -> Float[Tensor, "length length"]:
-    return torch.full((length, length), -torch.inf).triu(1)
+def _causal(length: int, dtype: torch.dtype) -> Float[Tensor, "length length"]:
+    return torch.full((length, length), -torch.inf, dtype=dtype).triu(1)
