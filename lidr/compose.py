@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -113,10 +114,19 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(text))
         except HydraException:
-            problems.append(LidrError("cannot be read", where=text, instead="type key=value or group=option"))
+            problems.append(LidrError("cannot be read", where=text, instead=_readable(text)))
     if problems:
         raise ConfigError(problems)
     return parsed
+
+
+def _readable(text: str) -> str:
+    key, _, value = text.partition("=")
+    if key and value and not value.startswith(('"', "'")):
+        return (
+            f"type key=value or group=option; a value with special characters in quotes: '{key}=\"{value}\"'"
+        )
+    return "type key=value or group=option"
 
 
 def _check(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> None:
@@ -181,9 +191,33 @@ def _compose(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
     try:
         return compose("config", overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(
-            [LidrError(_first_cause(error), where=" ".join(overrides) or "conf/config.yaml")]
-        ) from error
+        problem = _absent_section(str(error)) or LidrError(
+            _first_cause(error), where=" ".join(overrides) or "conf/config.yaml"
+        )
+        raise ConfigError([problem]) from error
+
+
+_OVERRIDDEN = re.compile(r"Could not override '([^']+)'")
+# Sections that are null, or stand for another one, until they are chosen.
+_CHOSEN_BY = {
+    "translator.engine.endpoint": "+engine@translator.engine=openai",
+    "translator.engine.vllm": "+engine@translator.engine=vllm",
+    "translator.engine": "+engine@translator.engine=transformers",
+    "translator.model": "translator=engine",
+    "engine.endpoint": "engine=openai",
+    "engine.vllm": "engine=vllm",
+}
+
+
+def _absent_section(message: str) -> LidrError | None:
+    """Of an override below a section that is not there, what to choose first."""
+    found = _OVERRIDDEN.search(message)
+    for section, choice in _CHOSEN_BY.items() if found else ():
+        if found and found[1].startswith(f"{section}."):
+            return LidrError(
+                f"there is no section {section} of its own", where=found[1], instead=f"type {choice} too"
+            )
+    return None
 
 
 def _first_cause(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -134,14 +135,23 @@ def translations(
         raise SystemExit("no stored answer ended: none can be translated")
     into = [i for i, (_, tgt, *_) in enumerate(possible) if tgt == dominant]
     out_of = [i for i, (src, *_) in enumerate(possible) if src == dominant]
+    asked = [
+        (src, tgt, identity, tags.request(text, src, tgt))
+        for src, tgt, identity, text in (possible[i] for i in balanced(out_of, into, count, rng))
+    ]
+    wording = {
+        way: commonprefix([user for *own, _, user in asked if tuple(own) == way])
+        for way in directions(config.languages)
+    }
     requests = [
         Request(
             f"{src}-{tgt}/{identity}",
-            tags.request(text, src, tgt),
+            user,
             config.translator.open_tag,
             (config.translator.close_tag,),
+            opening=wording[src, tgt],
         )
-        for src, tgt, identity, text in (possible[i] for i in balanced(out_of, into, count, rng))
+        for src, tgt, identity, user in asked
     ]
     return Workload(TRANSLATIONS, tuple(requests), config.translator.sampling)
 

@@ -122,8 +122,7 @@ def _one_query(query: Tensor, kept: KeysValues, mask: Tensor) -> Tensor:
     grouped = query.reshape(rows * kv_heads, -1, width)
     scores = torch.bmm(grouped, keys.transpose(1, 2))
     scores.view(rows, kv_heads, -1, room).add_(mask)
-    weights = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
-    return _weighted(weights, values).view(rows, -1, width)
+    return _weighted(torch.softmax(scores, -1), values).view(rows, -1, width)
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Cohort:
         self.layers: dict[int, KeysValues] = {}
         self._longest = longest
         self._mask: dict[torch.dtype, Tensor] = {}
+        self._places: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -62,9 +63,9 @@ class Cohort:
     def append(self, layer: int, key: Tensor, value: Tensor) -> KeysValues:
         """A layer's keys and values with those of each row's newest token, (rows, kv_heads, width), behind them."""
         kept = self.layers[layer]
-        rows = torch.arange(len(self), device=key.device)
-        kept.keys[rows, :, self.lengths] = key
-        kept.values[rows, :, self.lengths] = value
+        for old, new in zip(kept, (key, value), strict=True):
+            width = new.shape[2]
+            old.view(-1, width).index_copy_(0, self._newest_places(new.shape[1]), new.reshape(-1, width))
         return kept
 
     def join(self, other: Cohort) -> None:
@@ -79,12 +80,11 @@ class Cohort:
                 *(torch.cat(pair) for pair in zip(kept, other.layers[layer], strict=True))
             )
         self._longest = max(self._longest, other._longest)
-        self._mask.clear()
+        self._changed()
 
     def add(self, chosen: Int[Tensor, " rows"]) -> None:
         """Puts a token behind each row; its keys and values follow with the next pass."""
-        rows = torch.arange(len(self), device=chosen.device)
-        self.tokens[rows, self.lengths] = chosen
+        self.tokens.scatter_(1, self.lengths[:, None], chosen[:, None])
 
     def newest(self) -> Int[Tensor, " rows"]:
         """The token of each row that has no keys and values yet."""
@@ -101,9 +101,24 @@ class Cohort:
             found = self._mask[dtype] = found.masked_fill_(hidden, -torch.inf)[:, None, None]
         return found
 
+    def _newest_places(self, kv_heads: int) -> Int[Tensor, " rows*kv_heads"]:
+        """Where the newest token's keys lie among all keys of a layer."""
+        found = self._places.get(kv_heads)
+        if found is None:
+            device = self.lengths.device
+            rows = torch.arange(len(self), device=device)[:, None] * kv_heads
+            heads = rows + torch.arange(kv_heads, device=device)
+            found = self._places[kv_heads] = (heads * self.room + self.lengths[:, None]).flatten()
+        return found
+
+    def _changed(self) -> None:
+        """Rows, lengths or room are others now."""
+        self._mask.clear()
+        self._places.clear()
+
     def seen(self) -> None:
         """The newest tokens have keys and values now; makes room for one more."""
-        self._mask.clear()
+        self._changed()
         self.lengths = self.lengths + 1
         self._longest += 1
         if self._longest == self.room:
@@ -113,6 +128,7 @@ class Cohort:
         more, self.room = room - self.room, room
         if not more:
             return
+        self._changed()
         self.tokens = torch.cat([self.tokens, self.tokens[:, :1].expand(-1, more)], dim=1)
         for layer, kept in self.layers.items():
             zeros = kept.keys.new_zeros(*kept.keys.shape[:2], more, kept.keys.shape[3])
@@ -121,7 +137,7 @@ class Cohort:
     def drop(self, row: int) -> None:
         """Takes a row out; the last one takes its place."""
         last = len(self) - 1
-        self._mask.clear()
+        self._changed()
         if row != last:
             for kept in self.layers.values():
                 kept.keys[row], kept.values[row] = kept.keys[last], kept.values[last]

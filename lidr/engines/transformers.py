@@ -21,6 +21,7 @@ from lidr.engines.base import Completion, Request
 from lidr.engines.decoder import Decoder
 from lidr.engines.endings import Endings, stop_ids
 from lidr.engines.flight import Flight
+from lidr.engines.laid_out import LaidOut
 from lidr.engines.paged import PagedEngine, serves
 from lidr.engines.plain import PlainEngine
 from lidr.engines.prepare import Prepared, windows
@@ -61,13 +62,15 @@ class TransformersEngine:
         )
         self._attention = base_model(model).config._attn_implementation
         self._probe: Probe | None = None
+        self._laid_out = LaidOut(model)
 
     def stream(
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
         """See `lidr.engines.base.Engine`. The model has its own attention again afterwards."""
         try:
-            yield from self._stream(requests, sampling, done)
+            with self._laid_out.used():
+                yield from self._stream(requests, sampling, done)
         finally:
             base_model(self.model).set_attn_implementation(self._attention)
 

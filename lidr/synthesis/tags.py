@@ -67,8 +67,8 @@ class Tags:
         if not closed:
             truncated = finish_reason == FinishReason.LENGTH
             return None, TranslationError.TRUNCATED if truncated else TranslationError.NO_CLOSING_TAG
-        # Engines that cannot prime an answer let the model write the opening tag itself.
-        body = body.strip().removeprefix(self.config.open_tag).strip()
+        # Engines that cannot prime an answer let the model write the opening tag itself, and a preamble before it.
+        body = body.rpartition(self.config.open_tag)[2].strip()
         return (self.unguard(body), None) if body else (None, TranslationError.EMPTY)
 
     def guard(self, text: str) -> str:

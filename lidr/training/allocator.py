@@ -6,8 +6,7 @@ import ctypes
 import ctypes.util
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-_LARGEST_IN_HEAP = 32 * 2**20  # the most that glibc takes
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's malloc.h
 _KEPT = 2**31 - 1
 
 
@@ -23,4 +22,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(name), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_IN_HEAP) and mallopt(_TRIM_THRESHOLD, _KEPT))
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _KEPT))

@@ -24,7 +24,7 @@ def _pieces(rows: Tensor) -> list[slice]:
 
 
 def _own_pieces(rows: Tensor) -> list[slice]:
-    return row_pieces(*rows.shape, _PIECE_BYTES // rows.element_size())
+    return row_pieces(len(rows), rows.shape[1], _PIECE_BYTES // rows.element_size())
 
 
 def output_dtype(tensor: Tensor, other: Tensor) -> torch.dtype:

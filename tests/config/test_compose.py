@@ -120,12 +120,27 @@ def test_an_experiment_at_lab_scale_keeps_its_method() -> None:
         ("translator.template=translate", "lacks {source}", "{source}"),
         ("prompts=jsonl", "has no value", "prompts.root="),
         ("objective.beta", "cannot be read", "key=value"),
+        (
+            "engine.endpoint.model=M{iteration}",
+            "cannot be read",
+            """in quotes: 'engine.endpoint.model="M{iteration}"'""",
+        ),
+        ("engine.endpoint.timeout=3", "no section engine.endpoint of its own", "type engine=openai too"),
         ("objective.beta=0.1,0.5", "several values", "-m"),
     ],
 )
 def test_a_mistake_is_a_line_with_place_and_remedy(override: str, what: str, instead: str) -> None:
     lines = problems(override)
     assert any(what in line and instead in line.partition("->")[2] for line in lines), lines
+
+
+def test_a_section_that_stands_for_another_is_to_be_chosen_first() -> None:
+    chosen = ["translator=engine", "translator.model.path=builtin:lab", "translator.engine.batch_size=3"]
+    (line,) = problems(*chosen)
+    assert line.endswith("type +engine@translator.engine=transformers too")
+    config = compose_run([*chosen, "+engine@translator.engine=transformers"])
+    assert config.translator.engine is not None
+    assert config.translator.engine.batch_size == 3
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def test_the_boundary_cannot_be_forged(text):
         ("<translated></translated>", "stop", (None, TranslationError.EMPTY)),
         ("Hola</translated>x</translated>", "stop", ("Hola", None)),
         ("a < b</translated>", "stop", ("a < b", None)),
+        ("Sure:\n<translated>Hola</translated>", "stop", ("Hola", None)),
         ("", "too_long", (None, TranslationError.SOURCE_TOO_LONG)),
     ],
 )

@@ -1,0 +1,87 @@
+"""Linear layers on the CPU whose weights are laid out for its matrix kernels once, and not in every product.
+
+A product with the few rows of a decoding step takes less time than the way of the weight into the layout that the
+kernel works on (oneDNN's blocked formats). A second copy of the weights is the price.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lidr import machine
+
+log = logging.getLogger(__name__)
+_DTYPES = (torch.float32, torch.bfloat16)
+_SHARE = 0.25  # of the available memory that the copy may take
+GIB = 2**30
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class LaidOut:
+    """The laid-out weights of a model's linear layers; made when they are first used."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._forwards: dict[nn.Module, Forward] | None = None
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """The model computes with them while the context lasts."""
+        if self._forwards is None:
+            self._forwards = _lay_out(self.model)
+        for module, forward in self._forwards.items():
+            module.forward = forward
+        try:
+            yield
+        finally:
+            for module in self._forwards:
+                del module.forward
+
+
+def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
+    """Nothing where the device, the precision or the memory does not allow it."""
+    layers = [module for module in model.modules() if _can(module)]
+    weights = {id(layer.weight): layer.weight for layer in layers}
+    size = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    free = machine.available_memory(torch.device("cpu"))
+    if not layers or size > _SHARE * free:
+        if layers:
+            log.info(
+                "linear layers lay their weights out in every step: a copy of %.1f GiB is too much for %.1f GiB"
+                " that are free",
+                size / GIB,
+                free / GIB,
+            )
+        return {}
+    made = {key: _blocked(weight) for key, weight in weights.items()}
+    return {layer: _forward(made[id(layer.weight)], layer.bias) for layer in layers}
+
+
+def _can(module: Any) -> bool:
+    if type(module) is not nn.Linear or "forward" in vars(module):
+        return False
+    weight = module.weight
+    return weight.device.type == "cpu" and weight.dtype in _DTYPES and torch.backends.mkldnn.is_available()
+
+
+@torch.no_grad()
+def _blocked(weight: Tensor) -> Tensor:
+    blocked: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+    return blocked
+
+
+def _forward(weight: Tensor, bias: Tensor | None) -> Forward:
+    multiply = torch.ops.mkldnn._linear_pointwise.default
+
+    def forward(x: Tensor) -> Tensor:
+        out: Tensor = multiply(x, weight, bias, "none", [], "")
+        return out
+
+    return forward
