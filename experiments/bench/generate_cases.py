@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from lidr.engines.base import Completion, FinishReason, Request
 from lidr.lab.world import problems, render_prompt
 from lidr.prompts import load
 from lidr.synthesis.read import directions
+from lidr.synthesis.resume import shared_opening
 from lidr.synthesis.tags import Tags
 
 ANSWERS, TRANSLATIONS = WORKLOADS = "answers", "translations"
@@ -140,7 +140,7 @@ def translations(
         for src, tgt, identity, text in (possible[i] for i in balanced(out_of, into, count, rng))
     ]
     wording = {
-        way: commonprefix([user for *own, _, user in asked if tuple(own) == way])
+        way: shared_opening(user for *own, _, user in asked if tuple(own) == way)
         for way in directions(config.languages)
     }
     requests = [

@@ -47,8 +47,8 @@ class LaidOut:
 
 def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
     """Nothing where the device, the precision or the memory does not allow it."""
-    layers = [module for module in model.modules() if _can(module)]
-    weights = {id(layer.weight): layer.weight for layer in layers}
+    layers: list[Any] = [module for module in model.modules() if _can(module)]
+    weights: dict[int, Tensor] = {id(layer.weight): layer.weight for layer in layers}
     size = sum(weight.numel() * weight.element_size() for weight in weights.values())
     free = machine.available_memory(torch.device("cpu"))
     if not layers or size > _SHARE * free:
@@ -68,7 +68,12 @@ def _can(module: Any) -> bool:
     if type(module) is not nn.Linear or "forward" in vars(module):
         return False
     weight = module.weight
-    return weight.device.type == "cpu" and weight.dtype in _DTYPES and torch.backends.mkldnn.is_available()
+    supported: bool = weight.device.type == "cpu" and weight.dtype in _DTYPES and _has_kernels()
+    return supported
+
+
+def _has_kernels() -> bool:
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

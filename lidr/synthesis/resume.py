@@ -159,7 +159,7 @@ class _Asking:
     ) -> None:
         self.job, self.index, self.file, self.share = job, index, file, share
         self.keeps_too_long = keeps_too_long
-        self._opening = _opening(item.request.user for item in job.items() if item.request is not None)
+        self._opening = shared_opening(item.request.user for item in job.items() if item.request is not None)
         self._waiting: dict[str, Item] = {}
 
     def ask(self, engine: Engine, advance: Advance) -> None:
@@ -192,7 +192,7 @@ class _Asking:
         return len(records)
 
 
-def _opening(texts: Iterator[str]) -> str:
+def shared_opening(texts: Iterator[str]) -> str:
     """What all texts begin with, whichever of them are still to be answered."""
     common = next(texts, "")
     for text in texts:
