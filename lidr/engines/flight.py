@@ -26,7 +26,8 @@ from lidr.engines.seeds import request_seed
 
 log = logging.getLogger(__name__)
 _ADMITTED = 8  # a share of the rows that is free before the next are admitted: 1 / 8
-_COHORTS = 6  # at most
+_COHORTS = 3  # at most
+_PREFIXES = 16  # at most, whose keys and values are kept
 _PROMPT_TOKENS = 8192  # of the prompts that are admitted together
 _FIRST_ANSWER = 64  # tokens that an admission leaves room for
 
@@ -63,7 +64,7 @@ class Flight:
         self.waiting: deque[Prepared] = deque()
         self._cohorts: list[Cohort] = []
         self._rows: list[list[Row]] = []
-        self._prefix: Prefix = NO_PREFIX
+        self._prefixes: dict[tuple[int, ...], Prefix] = {(): NO_PREFIX}
 
     @property
     def rows(self) -> int:
@@ -110,13 +111,19 @@ class Flight:
         return group
 
     def _admit(self, group: list[Prepared]) -> list[Completion]:
-        shared = _prefix(group[0])
-        if self._prefix.ids != shared:
-            self._prefix = self.decoder.prefix(shared)
-        cohort, logits = self.decoder.admit([p.prompt for p in group], self._prefix)
+        prefix = self._shared(_prefix(group[0]))
+        cohort, logits = self.decoder.admit([p.prompt for p in group], prefix)
         self._cohorts.append(cohort)
         self._rows.append([Row(p, self._generator(p)) for p in group])
         return self._take((logits,), len(self._cohorts) - 1)
+
+    def _shared(self, ids: tuple[int, ...]) -> Prefix:
+        """What some prompts begin with, computed once while it is among the last few that were asked for."""
+        found = self._prefixes.pop(ids, None) or self.decoder.prefix(ids)
+        self._prefixes[ids] = found
+        if len(self._prefixes) > _PREFIXES:
+            del self._prefixes[next(iter(self._prefixes))]
+        return found
 
     def _generator(self, prepared: Prepared) -> torch.Generator | None:
         if self.sampling.temperature == 0:
