@@ -212,8 +212,10 @@ _CHOSEN_BY = {
 def _absent_section(message: str) -> LidrError | None:
     """Of an override below a section that is not there, what to choose first."""
     found = _OVERRIDDEN.search(message)
-    for section, choice in _CHOSEN_BY.items() if found else ():
-        if found and found[1].startswith(f"{section}."):
+    if found is None:
+        return None
+    for section, choice in _CHOSEN_BY.items():
+        if found[1].startswith(f"{section}."):
             return LidrError(
                 f"there is no section {section} of its own", where=found[1], instead=f"type {choice} too"
             )

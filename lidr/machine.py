@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+GIB = 2**30  # bytes
+
 
 def cores() -> int:
     """Processor cores that this process may use."""

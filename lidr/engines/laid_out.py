@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from lidr import machine
+from lidr.machine import GIB
 
 log = logging.getLogger(__name__)
 _DTYPES = (torch.float32, torch.bfloat16)
 _SHARE = 0.25  # of the available memory that the copy may take
-GIB = 2**30
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -41,24 +41,25 @@ class LaidOut:
         try:
             yield
         finally:
-            for module in self._forwards:
-                del module.forward
+            for module in self._forwards:  # another stream of the same engine may have ended before
+                vars(module).pop("forward", None)
 
 
 def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
     """Nothing where the device, the precision or the memory does not allow it."""
     layers: list[Any] = [module for module in model.modules() if _can(module)]
     weights: dict[int, Tensor] = {id(layer.weight): layer.weight for layer in layers}
+    if not layers:
+        return {}
     size = sum(weight.numel() * weight.element_size() for weight in weights.values())
     free = machine.available_memory(torch.device("cpu"))
-    if not layers or size > _SHARE * free:
-        if layers:
-            log.info(
-                "linear layers lay their weights out in every step: a copy of %.1f GiB is too much for %.1f GiB"
-                " that are free",
-                size / GIB,
-                free / GIB,
-            )
+    if size > _SHARE * free:
+        log.info(
+            "linear layers lay their weights out in every step: a copy of %.1f GiB is too much for %.1f GiB"
+            " that are free",
+            size / GIB,
+            free / GIB,
+        )
         return {}
     made = {key: _blocked(weight) for key, weight in weights.items()}
     return {layer: _forward(made[id(layer.weight)], layer.bias) for layer in layers}

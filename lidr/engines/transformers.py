@@ -26,10 +26,10 @@ from lidr.engines.paged import PagedEngine, serves
 from lidr.engines.plain import PlainEngine
 from lidr.engines.prepare import Prepared, windows
 from lidr.engines.probe import Probe, disagreement
+from lidr.machine import GIB
 
 log = logging.getLogger(__name__)
 _SHARE = 0.6  # of the available memory that keys and values may take
-GIB = 2**30
 
 
 class TransformersEngine:

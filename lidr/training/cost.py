@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lidr.config import Logits
+from lidr.machine import GIB
 from lidr.training.head import CHUNK_ELEMENTS
 from lidr.training.shapes import BF16, FP32, ModelShape, Settings
 
-GIB = 2**30
 SHARE = 0.85  # of the available memory that may be planned
 _UNKNOWN = "the memory of this kind of model cannot be counted, and this needs the least"
 

@@ -62,6 +62,18 @@ def test_a_tied_weight_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None
         assert len(made) == 1
 
 
+def test_contexts_may_end_in_any_order() -> None:
+    """As those of streams do that nobody reads to their end."""
+    model = layers(torch.float32)
+    laid_out = LaidOut(model)
+    first, second = laid_out.used(), laid_out.used()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
 def test_where_memory_is_short_the_layers_stay_as_they_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
