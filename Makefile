@@ -33,13 +33,13 @@ format: $(READY) ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench-train: $(READY) $(SMOLLM2)/model.safetensors ## lidr's training against TRL's: speed and memory, about 40 minutes
+bench-train: $(READY) $(SMOLLM2)/model.safetensors ## lidr's training against TRL's: speed and memory, about an hour
 	$(BIN)/python -m experiments.bench.train
 
 bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, under 8 minutes
 	$(BIN)/python -m experiments.bench.gpu --out outputs/bench-train-gpu
 
-bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about 40 minutes
+bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about an hour
 	$(BIN)/python -m experiments.bench.generate
 
 scale: $(READY) ## write the tables of docs/scale.md again: memory and time on 1 to 64 GPUs

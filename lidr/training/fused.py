@@ -14,9 +14,10 @@ from torch import Tensor
 
 from lidr.training.numerics import autocast_dtype
 from lidr.training.pieces import row_pieces
+from lidr.training.products import times
 
-_PIECE = 2**17  # elements of a tensor that is computed in fp32
-_PIECE_BYTES = 2**20  # of one that is computed as it is
+_PIECE = 2**19  # elements of a tensor that is computed in fp32
+_PIECE_BYTES = 2**21  # of one that is computed as it is
 
 
 def _pieces(rows: Tensor) -> list[slice]:
@@ -108,13 +109,13 @@ class _SwiGluDown(torch.autograd.Function):
     def forward(ctx: Any, gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(gate, up, weight)
-        return _gated(gate, up) @ weight.T
+        return times(_gated(gate, up), weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gate, up, weight = ctx.saved_tensors
         product = torch.empty_like(gate) if ctx.needs_input_grad[2] else None
-        d_gate, d_up = _gate_gradients(gate, up, grads[0] @ weight, product)
+        d_gate, d_up = _gate_gradients(gate, up, times(grads[0], weight.T), product)
         if product is None:
             return d_gate, d_up, None
         return d_gate, d_up, grads[0].flatten(0, -2).T @ product.flatten(0, -2)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lidr.training import fused
+from lidr.training import fused, products
 
 log = logging.getLogger(__name__)
 _ROTATE = "apply_rotary_pos_emb"
@@ -20,14 +20,16 @@ _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
 def fuse(model: nn.Module) -> None:
-    """Replaces the forward of norms and gated activations, in place."""
+    """Replaces the forward of norms, gated activations and, in fp32 on the CPU, linear layers, in place."""
     count = 0
     for module in list(model.modules()):
-        forward = _norm(module) or _gated(module)
+        forward = _norm(module) or _gated(module) or _linear(module)
         if forward is not None and _same(module, forward):
             module.forward = forward
             count += 1
-    log.debug("%d norms and activations of %s are fused", count, type(model).__name__)
+    log.debug(
+        "%d norms, activations and linear layers of %s are computed our way", count, type(model).__name__
+    )
 
 
 @contextmanager
@@ -61,14 +63,25 @@ def _gated(module: Any) -> Callable[[Tensor], Tensor] | None:
     return lambda x: down(fused.swiglu(module.gate_proj(x), module.up_proj(x)))
 
 
+def _linear(module: Any) -> Callable[[Tensor], Tensor] | None:
+    if type(module) is not nn.Linear or module.weight.dtype != torch.float32:
+        return None
+    return lambda x: products.linear(x, module.weight, module.bias)
+
+
 @torch.no_grad()
 def _same(module: Any, forward: Callable[[Tensor], Tensor]) -> bool:
     """Whether both forwards agree on a sample."""
-    parameter = next(module.parameters())
-    width = parameter.shape[-1] if parameter.ndim == 1 else module.gate_proj.in_features
+    parameter, width = next(module.parameters()), _width(module)
     generator = torch.Generator().manual_seed(0)
     sample = torch.randn(1, 3, width, generator=generator).to(parameter.device, parameter.dtype)
     return _close(forward(sample), module(sample))
+
+
+def _width(module: Any) -> int:
+    """Of its input."""
+    of: Any = getattr(module, "gate_proj", module)
+    return int(of.in_features if hasattr(of, "in_features") else of.weight.shape[-1])
 
 
 def _close(ours: Tensor, theirs: Tensor) -> bool:

@@ -17,6 +17,7 @@ from torch.nn.functional import linear
 
 from lidr.training.numerics import autocast_dtype
 from lidr.training.pieces import row_pieces
+from lidr.training.products import times
 
 _SOFTMAX_ELEMENTS = 2**19  # elements of a block of fp32 logits, so that it stays in a CPU's cache
 _CACHED_ELEMENTS = 2**24  # elements of logits that the softmax reads while they are still in it
@@ -74,7 +75,7 @@ class _Kept(torch.autograd.Function):
         _to_gradient(d_logits, targets, sums, grads[0])
         d_hidden, d_weight, d_bias, _ = ctx.needs_input_grad
         return (
-            d_logits @ weight if d_hidden else None,
+            times(d_logits, weight.T) if d_hidden else None,
             d_logits.T @ hidden if d_weight else None,
             d_logits.sum(0) if d_bias else None,
             None,
