@@ -39,7 +39,7 @@ bench-train: $(READY) $(SMOLLM2)/model.safetensors ## lidr's training against TR
 bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, under 8 minutes
 	$(BIN)/python -m experiments.bench.gpu --out outputs/bench-train-gpu
 
-bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about an hour
+bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about 40 minutes
 	$(BIN)/python -m experiments.bench.generate
 
 scale: $(READY) ## write the tables of docs/scale.md again: memory and time on 1 to 64 GPUs

@@ -66,9 +66,13 @@ class TrackingMode(StrEnum):
 
 
 class BenchmarkKind(StrEnum):
-    """lab: exact checks of arithmetic answers. fidelity: is the answer in the prompt's language."""
+    """lab: exact checks of the lab's answers. arithmetic: the final number of a worked answer, as in MGSM.
+
+    fidelity: is the answer in the prompt's language.
+    """
 
     LAB = "lab"
+    ARITHMETIC = "arithmetic"
     FIDELITY = "fidelity"
 
 

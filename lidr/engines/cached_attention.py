@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from lidr.engines.cohort import Cohort, KeysValues
+from lidr.engines.cohort import Cohort, KeysValues, Prefix
 
 CACHED = "lidr_cached"
 _KEYS_AT_ONCE = 256
@@ -49,33 +49,33 @@ def cached_attention(
 
 
 class Prompts:
-    """The prompts of a new cohort, one after the other in a row; what they all begin with is there already.
+    """The prompts of a new cohort, one after the other in a row, without what each begins with.
 
     Args:
         cohort: without keys and values yet.
-        prefix: by layer, of the tokens that every prompt begins with, (1, kv_heads, shared, width).
-        shared: how many those are.
+        prefixes: what each of its rows begins with.
     """
 
-    def __init__(self, cohort: Cohort, prefix: dict[int, KeysValues], shared: int) -> None:
-        self.cohort, self.prefix, self.shared = cohort, prefix, shared
+    def __init__(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> None:
+        self.cohort, self.prefixes = cohort, prefixes
         self.lengths: list[int] = cohort.lengths.tolist()
-        device = cohort.lengths.device
-        self._masks = [_causal_mask(length - shared, length, device) for length in self.lengths]
+        device, pairs = cohort.lengths.device, zip(self.lengths, prefixes, strict=True)
+        self._masks = [_causal_mask(length - len(prefix), length, device) for length, prefix in pairs]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
-        kept, before = self.cohort.begin_layer(layer, key), self.shared
+        kept = self.cohort.begin_layer(layer, key)
         out = query.new_zeros(1, query.shape[2], query.shape[1], query.shape[3])
         start = 0
-        for row, (length, mask) in enumerate(zip(self.lengths, self._masks, strict=True)):
+        for row, (length, prefix) in enumerate(zip(self.lengths, self.prefixes, strict=True)):
+            before = len(prefix)
             own = slice(start, start + length - before)
             for kind, new in enumerate((key, value)):
                 if before:
-                    kept[kind][row, :, :before] = self.prefix[layer][kind][0]
+                    kept[kind][row, :, :before] = prefix.layers[layer][kind][0]
                 kept[kind][row, :, before:length] = new[0, :, own]
             keys, values = (t[row : row + 1, :, :length] for t in kept)
-            out[:, own] = _causal(query[:, :, own], keys, values, mask, scale).transpose(1, 2)
+            out[:, own] = _causal(query[:, :, own], keys, values, self._masks[row], scale).transpose(1, 2)
             start = own.stop
         return out
 

@@ -24,6 +24,19 @@ class KeysValues(NamedTuple):
     values: Float[Tensor, "rows kv_heads room width"]
 
 
+class Prefix:
+    """Tokens that prompts begin with, and their keys and values by layer, of one row."""
+
+    def __init__(self, ids: Sequence[int], layers: dict[int, KeysValues]) -> None:
+        self.ids, self.layers = tuple(ids), layers
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+NO_PREFIX = Prefix((), {})
+
+
 class Cohort:
     """Rows that are answered together.
 
@@ -52,6 +65,12 @@ class Cohort:
     def held(self) -> int:
         """Tokens whose keys and values take up memory."""
         return len(self) * self.room
+
+    def padding(self, longer: Cohort) -> int:
+        """Bytes of keys and values a layer that its rows would read in vain as part of a longer cohort."""
+        kept = next(iter(self.layers.values()))
+        token = sum(t.shape[1] * t.shape[3] * t.element_size() for t in kept)
+        return len(self) * (longer.room - self.room) * token
 
     def begin_layer(self, layer: int, like: Float[Tensor, "1 kv_heads time width"]) -> KeysValues:
         """Room for a layer's keys and values, all zero."""

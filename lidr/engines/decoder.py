@@ -16,22 +16,10 @@ from transformers import PreTrainedModel
 
 from lidr.attention_interface import base_model
 from lidr.engines.cached_attention import CACHED, Newest, Pass, Prompts
-from lidr.engines.cohort import Cohort, KeysValues
+from lidr.engines.cohort import NO_PREFIX, Cohort, KeysValues, Prefix
+from lidr.engines.lean import LeanModel
 
 _ROWS_A_THREAD = 4
-
-
-class Prefix:
-    """Tokens that prompts begin with, and their keys and values by layer."""
-
-    def __init__(self, ids: Sequence[int], layers: dict[int, KeysValues]) -> None:
-        self.ids, self.layers = tuple(ids), layers
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-NO_PREFIX = Prefix((), {})
 
 
 class Decoder:
@@ -39,10 +27,12 @@ class Decoder:
 
     Args:
         model: in evaluation mode; its attention is routed through `cached_attention` from now on.
+        lean: its layers are called directly; it `fits`.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, *, lean: bool) -> None:
         self.model, self.device = model, model.device
+        self._lean = LeanModel(model) if lean else None
         base_model(model).set_attn_implementation(CACHED)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
@@ -50,20 +40,20 @@ class Decoder:
         if not ids:
             return NO_PREFIX
         cohort = Cohort([ids], self.device)
-        self._prompts(cohort, NO_PREFIX)
+        self._prompts(cohort, [NO_PREFIX])
         cut = {i: KeysValues(*(t[:, :, : len(ids)] for t in kept)) for i, kept in cohort.layers.items()}
         return Prefix(ids, cut)
 
     def admit(
-        self, prompts: Sequence[Sequence[int]], prefix: Prefix
+        self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix]
     ) -> tuple[Cohort, Float[Tensor, "rows vocabulary"]]:
         """A new cohort, and the logits after each of its prompts.
 
         Args:
-            prompts: each longer than the prefix, with which it begins.
+            prefixes: what each prompt begins with; the prompt is longer.
         """
         cohort = Cohort(prompts, self.device)
-        return cohort, self._prompts(cohort, prefix)
+        return cohort, self._prompts(cohort, prefixes)
 
     def step(self, cohorts: Sequence[Cohort]) -> Float[Tensor, "rows vocabulary"]:
         """The logits after the newest token of each row, cohort after cohort."""
@@ -74,20 +64,21 @@ class Decoder:
             cohort.seen()
         return logits
 
-    def _prompts(self, cohort: Cohort, prefix: Prefix) -> Tensor:
-        shared = len(prefix)
-        lengths = cohort.lengths.tolist()
-        rows = list(zip(cohort.tokens, lengths, strict=True))
-        tokens = torch.cat([row[shared:length] for row, length in rows])
-        positions = torch.cat([torch.arange(shared, length, device=self.device) for length in lengths])
-        last = (cohort.lengths - shared).cumsum(0) - 1
-        return self._forward(tokens, positions, Prompts(cohort, prefix.layers, shared), last)
+    def _prompts(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> Tensor:
+        own = [slice(len(p), end) for p, end in zip(prefixes, cohort.lengths.tolist(), strict=True)]
+        tokens = torch.cat([row[place] for row, place in zip(cohort.tokens, own, strict=True)])
+        positions = torch.cat([torch.arange(p.start, p.stop, device=self.device) for p in own])
+        last = torch.tensor([p.stop - p.start for p in own]).cumsum(0) - 1
+        return self._forward(tokens, positions, Prompts(cohort, prefixes), last)
 
     @torch.inference_mode()
     def _forward(
         self, tokens: Int[Tensor, " time"], positions: Int[Tensor, " time"], own: Pass, wanted: Tensor
     ) -> Tensor:
         """fp32 logits at the wanted positions."""
+        if self._lean is not None:
+            found = self._lean(_filled(tokens), _filled(positions), own, _filled(wanted.to(self.device)))
+            return found[: len(wanted)].float()
         output: Any = self.model(
             input_ids=_filled(tokens)[None],
             position_ids=_filled(positions)[None],

@@ -1,7 +1,7 @@
 """What is being answered: rows are admitted as others end, so that every pass is full.
 
-Admission is greedy: as soon as enough rows have ended, the next requests come in together, as one cohort. Cohorts that
-have become small are joined, since each costs its own calls. Where the tokens that are held outgrow their budget,
+Admission is greedy: as soon as enough rows have ended, the next requests come in together, as one cohort. Cohorts of
+few rows or of like length are joined, since each costs its own calls. Where the tokens that are held outgrow their budget,
 the newest cohort goes back and is begun again later; its answers do not change by that.
 """
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from lidr.config import SamplingConfig
 from lidr.engines.base import Completion
 from lidr.engines.choosing import choose, penalise
-from lidr.engines.cohort import Cohort
-from lidr.engines.decoder import NO_PREFIX, Decoder, Prefix
+from lidr.engines.cohort import NO_PREFIX, Cohort, Prefix
+from lidr.engines.decoder import Decoder
 from lidr.engines.endings import Endings
 from lidr.engines.prepare import Prepared
 from lidr.engines.seeds import request_seed
@@ -27,6 +27,8 @@ from lidr.engines.seeds import request_seed
 log = logging.getLogger(__name__)
 _ADMITTED = 8  # a share of the rows that is free before the next are admitted: 1 / 8
 _COHORTS = 3  # at most
+# A cohort's own calls take as long as reading so many keys and values, of each layer.
+_CALLS_BYTES = 4 * 2**20
 _PREFIXES = 16  # at most, whose keys and values are kept
 _PROMPT_TOKENS = 8192  # of the prompts that are admitted together
 _FIRST_ANSWER = 64  # tokens that an admission leaves room for
@@ -98,21 +100,19 @@ class Flight:
         return ended
 
     def _next_group(self, size: int) -> list[Prepared]:
-        """The next requests that share a prefix and fit into the budget; at least one where nothing is under way."""
+        """The next requests that fit into the budget; at least one where nothing is under way."""
         first, held = self.waiting[0], self.held
         group: list[Prepared] = []
         while self.waiting and len(group) < size:
-            nxt = self.waiting[0]
             needed = (len(group) + 1) * (len(first.prompt) + min(_FIRST_ANSWER, first.limit))
-            over = held + needed > self.token_budget and (group or self._cohorts)
-            if over or _prefix(nxt) != _prefix(first):
+            if held + needed > self.token_budget and (group or self._cohorts):
                 break
             group.append(self.waiting.popleft())
         return group
 
     def _admit(self, group: list[Prepared]) -> list[Completion]:
-        prefix = self._shared(_prefix(group[0]))
-        cohort, logits = self.decoder.admit([p.prompt for p in group], prefix)
+        prefixes = [self._shared(tuple(p.prompt[: p.shared])) for p in group]
+        cohort, logits = self.decoder.admit([p.prompt for p in group], prefixes)
         self._cohorts.append(cohort)
         self._rows.append([Row(p, self._generator(p)) for p in group])
         return self._take((logits,), len(self._cohorts) - 1)
@@ -157,11 +157,15 @@ class Flight:
         return ended
 
     def _join(self) -> None:
-        """Joins the two neighbours by length that have the fewest rows, while there are too many cohorts."""
-        while len(self._cohorts) > _COHORTS:
+        """Joins neighbours by length where their padding costs less than a cohort's calls, or there are too many."""
+        while len(self._cohorts) > 1:
             order = sorted(range(len(self._cohorts)), key=lambda i: self._cohorts[i].room)
-            pairs = list(itertools.pairwise(order))
-            one, other = sorted(min(pairs, key=lambda p: sum(len(self._cohorts[i]) for i in p)))
+            padding, one, other = min(
+                (self._cohorts[i].padding(self._cohorts[j]), i, j) for i, j in itertools.pairwise(order)
+            )
+            if padding > _CALLS_BYTES and len(self._cohorts) <= _COHORTS:
+                return
+            one, other = sorted((one, other))
             self._cohorts[one].join(self._cohorts.pop(other))
             self._rows[one] += self._rows.pop(other)
 
@@ -174,7 +178,3 @@ class Flight:
                 "%d requests go back: engine.token_budget=%d tokens are held", len(back), self.token_budget
             )
             self.waiting.extendleft(reversed(back))
-
-
-def _prefix(prepared: Prepared) -> tuple[int, ...]:
-    return tuple(prepared.prompt[: prepared.shared])

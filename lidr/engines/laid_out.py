@@ -1,13 +1,14 @@
 """Linear layers on the CPU whose weights are laid out for its matrix kernels once, and not in every product.
 
 A product with the few rows of a decoding step takes less time than the way of the weight into the layout that the
-kernel works on (oneDNN's blocked formats). A second copy of the weights is the price.
+kernel works on (oneDNN's blocked formats). A second copy of the weights is the price. Layers that read the same input
+are one product: each call has its own cost, and narrow products fill the kernel badly.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +20,7 @@ from lidr.machine import GIB
 
 log = logging.getLogger(__name__)
 _DTYPES = (torch.float32, torch.bfloat16)
+_SAME_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 _SHARE = 0.25  # of the available memory that the copy may take
 
 Forward = Callable[[Tensor], Tensor]
@@ -61,8 +63,63 @@ def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
             free / GIB,
         )
         return {}
-    made = {key: _blocked(weight) for key, weight in weights.items()}
-    return {layer: _forward(made[id(layer.weight)], layer.bias) for layer in layers}
+    forwards: dict[nn.Module, Forward] = {}
+    for siblings in _siblings(model):
+        joined = _Joined(siblings)
+        forwards |= {layer: _Part(joined, place) for place, layer in enumerate(siblings)}
+    alone = [layer for layer in layers if layer not in forwards]
+    blocked = {key: _blocked(weights[key]) for key in {id(layer.weight) for layer in alone}}
+    return forwards | {layer: _forward(blocked[id(layer.weight)], layer.bias) for layer in alone}
+
+
+def _siblings(model: nn.Module) -> Iterator[list[Any]]:
+    """Layers that read the same input."""
+    for module in model.modules():
+        for names in _SAME_INPUT:
+            layers: list[Any] = [getattr(module, name, None) for name in names]
+            if all(map(_can, layers)) and len({(la.weight.dtype, la.bias is None) for la in layers}) == 1:
+                yield layers
+
+
+class _Joined:
+    """One product for layers that read the same input, computed for the first that is asked; each takes its part."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        weight = _blocked(torch.cat([layer.weight.detach() for layer in layers]))
+        self.multiply = _forward(weight, torch.cat(biases) if biases else None)
+        self.widths = [layer.out_features for layer in layers]
+        self._input: Tensor | None = None
+        self._left: dict[int, Tensor] = {}
+
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.multiply(x).split(self.widths, dim=-1)
+
+    def part(self, place: int, x: Tensor) -> Tensor:
+        if x is not self._input or place not in self._left:
+            self._input, self._left = x, dict(enumerate(self.parts(x)))
+        out = self._left.pop(place)
+        if not self._left:
+            self._input = None
+        return out
+
+
+class _Part:
+    """The forward of one of the layers."""
+
+    def __init__(self, joined: _Joined, place: int) -> None:
+        self.joined, self.place = joined, place
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.joined.part(self.place, x)
+
+
+def joined_product(x: Tensor, *layers: Any) -> Sequence[Tensor]:
+    """What layers make of the same input, by one product where they are laid out as one."""
+    first = layers[0].forward
+    if isinstance(first, _Part) and len(first.joined.widths) == len(layers):
+        return first.joined.parts(x)
+    return [layer.forward(x) for layer in layers]
 
 
 def _can(module: Any) -> bool:

@@ -11,11 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lidr import __version__, languages
+from lidr import __version__
 from lidr.config import RunConfig, identity
 from lidr.errors import LidrError
 from lidr.evaluation.scores import Score
 from lidr.files import write_text
+from lidr.identification import detector_name
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -69,7 +70,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
         "non_dominant": list(config.languages.non_dominant),
         "unseen": list(config.languages.unseen),
         "benchmarks": {name: str(benchmark.kind) for name, benchmark in sorted(config.evaluation.items())},
-        "detector": languages.detector_name(),
+        "detector": detector_name(),
         "interval": "95 % percentile bootstrap, clustered by problem",
         "versions": {"lidr": __version__} | dict(_versions()),
         "commit": _commit(),

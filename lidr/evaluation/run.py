@@ -10,7 +10,6 @@ from pathlib import Path
 from lidr import prompts as prompt_sets
 from lidr.config import (
     BenchmarkConfig,
-    BenchmarkKind,
     LanguagesConfig,
     PromptFormat,
     PromptSchedule,
@@ -18,12 +17,13 @@ from lidr.config import (
     SamplingConfig,
 )
 from lidr.engines.base import Engine
-from lidr.evaluation import fidelity, lab, outcomes, reward_accuracy
+from lidr.evaluation import lab, outcomes, reward_accuracy
+from lidr.evaluation.kinds import KINDS, Kind
 from lidr.evaluation.outcomes import Outcome, observations
 from lidr.evaluation.results import write_scores
 from lidr.evaluation.scores import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, Score, imbalance_gap
 from lidr.evaluation.statistics import RATE, RATE_DIFFERENCE, combine, mean, mean_of_groups
-from lidr.records import Prompt, Response
+from lidr.records import Prompt
 from lidr.synthesis import read
 from lidr.synthesis.generate import generate, response_jobs
 from lidr.synthesis.lazy import LazyEngine
@@ -32,7 +32,6 @@ from lidr.synthesis.resume import Job
 log = logging.getLogger(__name__)
 
 Prompts = Mapping[str, Sequence[Prompt]]
-Judge = Callable[[Prompt, Response, Sequence[str]], Outcome]
 
 
 def evaluate(
@@ -106,38 +105,31 @@ def score(
     Raises:
         LidrError: an answer is missing or belongs to another prompt.
     """
-    judge, metrics = _kind(benchmark.kind)
+    kind = KINDS[benchmark.kind]
     found = [
-        judge(prompt, response, languages.all)
+        kind.outcome(prompt, response, languages.all)
         for code in prompts
         for prompt, response in outcomes.answered(prompts[code], folder / f"{code}.jsonl")
     ]
     outcomes.write(folder, found)
     present = [code for code in languages.all if prompts.get(code)]
-    gaps = lab.GAP_METRICS if benchmark.kind is BenchmarkKind.LAB else ()
     return [
         entry
-        for metric in metrics
-        for entry in _metric_scores(folder.name, found, metric, present, languages, iteration, metric in gaps)
+        for metric in kind.metrics
+        for entry in _metric_scores(folder.name, kind, found, metric, present, languages, iteration)
     ]
-
-
-def _kind(kind: BenchmarkKind) -> tuple[Judge, tuple[str, ...]]:
-    if kind is BenchmarkKind.LAB:
-        return lab.outcome, lab.METRICS
-    return fidelity.outcome, fidelity.METRICS
 
 
 def _metric_scores(
     name: str,
+    kind: Kind,
     found: Sequence[Outcome],
     metric: str,
     present: Sequence[str],
     languages: LanguagesConfig,
     iteration: int,
-    with_gap: bool,
 ) -> Iterator[Score]:
-    bounds = None if metric in fidelity.UNBOUNDED else RATE
+    bounds = None if metric in kind.unbounded else RATE
     seen = observations(found, metric)
     for code in present:
         yield Score.of(
@@ -147,7 +139,7 @@ def _metric_scores(
     for label, codes in ((MEAN_NON_DOMINANT, non_dominant), (MEAN_UNSEEN, unseen)):
         if codes:
             yield Score.of(name, label, iteration, metric, mean_of_groups(seen, codes, bounds=bounds))
-    if with_gap and languages.dominant in present and non_dominant:
+    if metric in kind.gap_metrics and languages.dominant in present and non_dominant:
         gap = combine(seen, gap_weights(languages.dominant, non_dominant), bounds=RATE_DIFFERENCE)
         yield Score.of(name, ALL, iteration, imbalance_gap(metric), gap)
 

@@ -23,7 +23,8 @@ _SYNTHETIC = (
 )
 _READING = (
     "A cell is `value [low, high]`: the 95 % percentile bootstrap interval, drawn over problems, each with "
-    "all its answers. Differences are paired: both models answer each drawn problem. n counts problems. "
+    "all its answers. Differences are paired: both models answer each drawn problem; p is a paired permutation "
+    "test's, Holm-adjusted over a table's languages (not over tables). n counts problems. "
     "`mean non-dominant` and `mean unseen` weigh languages equally; the imbalance gap is the dominant score "
     "minus `mean non-dominant`. A dash is a number that is not there. A single run's interval says what other "
     "problems would change, and nothing about other seeds."

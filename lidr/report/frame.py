@@ -13,17 +13,21 @@ from lidr.evaluation.fidelity import UNBOUNDED
 from lidr.evaluation.outcomes import observations
 from lidr.evaluation.run import aggregates, gap_weights
 from lidr.evaluation.scores import IMBALANCE_GAP
+from lidr.evaluation.significance import holm, permutation_test
 from lidr.evaluation.statistics import RATE_DIFFERENCE, difference
 from lidr.report.metrics import model
 from lidr.report.runs import Run
 
-COLUMNS = ("run", "benchmark", "language", "iteration", "model", "metric", "value", "low", "high", "n")
+COLUMNS = ("run", "benchmark", "language", "iteration", "model", "metric", "value", "low", "high", "n", "p")
 
 
 def tidy(runs: Sequence[Run]) -> pd.DataFrame:
-    """All scores of all runs, then what changed from M_0 to the last model; shares are 0 to 1."""
+    """All scores of all runs, then what changed from M_0 to the last model; shares are 0 to 1.
+
+    p: of a change, by a paired permutation test; those of a metric's languages are Holm-adjusted together.
+    """
     return pd.DataFrame([row for run in runs for row in _rows(run)], columns=list(COLUMNS)).astype(
-        {"value": float, "low": float, "high": float}
+        {"value": float, "low": float, "high": float, "p": float}
     )
 
 
@@ -33,12 +37,12 @@ def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
     for benchmark in run.config.evaluation:
         last = last_iteration(run.scores, benchmark)
         if last:
-            for change in _changes(run, benchmark, last):
-                yield _row(run, change, change_name(last))
+            for change, p in _changes(run, benchmark, last):
+                yield _row(run, change, change_name(last), p)
 
 
-def _row(run: Run, s: Score, name: str) -> tuple[Any, ...]:
-    return (run.label, s.benchmark, s.language, s.iteration, name, s.metric, s.value, s.low, s.high, s.n)
+def _row(run: Run, s: Score, name: str, p: float | None = None) -> tuple[Any, ...]:
+    return (run.label, s.benchmark, s.language, s.iteration, name, s.metric, s.value, s.low, s.high, s.n, p)
 
 
 def change_name(last: int) -> str:
@@ -51,7 +55,7 @@ def last_iteration(scores: Iterable[Score], benchmark: str) -> int:
     return max((s.iteration for s in scores if s.benchmark == benchmark), default=0)
 
 
-def _changes(run: Run, benchmark: str, last: int) -> Iterator[Score]:
+def _changes(run: Run, benchmark: str, last: int) -> Iterator[tuple[Score, float | None]]:
     """Paired differences from what each answer came to: none where the outcomes of M_0 are not there."""
     before, after = run.outcomes(benchmark, 0), run.outcomes(benchmark, last)
     present = {o.language for o in before} & {o.language for o in after}
@@ -62,9 +66,13 @@ def _changes(run: Run, benchmark: str, last: int) -> Iterator[Score]:
         )
         seen = observations(after, source or "accuracy"), observations(before, source or "accuracy")
         bounds = None if metric in UNBOUNDED else _bounds(metric)
-        for language, weights in _weights(metric, run.config.languages, present):
+        rows = list(_weights(metric, run.config.languages, present))
+        tests = [permutation_test(*seen, weights) for _, weights in rows]
+        single = [len(weights) == 1 for _, weights in rows]
+        adjusted = iter(holm([p for p, alone in zip(tests, single, strict=True) if alone]))
+        for (language, weights), p, alone in zip(rows, tests, single, strict=True):
             estimate = difference(*seen, weights, bounds=bounds)
-            yield Score.of(benchmark, language, last, metric, estimate)
+            yield Score.of(benchmark, language, last, metric, estimate), next(adjusted) if alone else p
 
 
 def _bounds(metric: str) -> tuple[float, float]:

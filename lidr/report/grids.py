@@ -10,7 +10,7 @@ import pandas as pd
 from lidr.evaluation import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, PAIRS, imbalance_gap
 from lidr.evaluation.reward_accuracy import NL_PAIRS
 from lidr.report.frame import benchmarks, change_name, last_iteration, select
-from lidr.report.metrics import MISSING, model, style, written
+from lidr.report.metrics import MISSING, model, style, written, written_p
 from lidr.report.runs import Run
 
 Key = tuple[str, str, str]
@@ -47,9 +47,11 @@ def _by_model(
     run: Run, frame: pd.DataFrame, benchmark: str, metric: str, columns: Sequence[str], prefix: str
 ) -> Grid:
     cells = _cells(frame, "model")
+    tests = _tests(frame, metric)
     rows = []
     for language in _languages([run], frame, metric):
         values = [_cell(cells, language, metric, c) for c in columns]
+        values += [written_p(tests.get(language))] if tests else []
         if language == ALL:
             rows.append((GAP_ROW, MISSING, *values))
         else:
@@ -59,11 +61,17 @@ def _by_model(
     return Grid(
         name=f"{prefix}{benchmark}-{metric}",
         title=f"{style(metric).title}{unit}",
-        header=("language", "n", *columns),
+        header=("language", "n", *columns, *(("p",) if tests else ())),
         rows=tuple(rows),
         note=f"{style(metric).title}: {style(metric).meaning}." if style(metric).meaning else "",
         source=select(frame, metric=[metric, imbalance_gap(metric)]),
     )
+
+
+def _tests(frame: pd.DataFrame, metric: str) -> dict[str, float]:
+    """The p-values of what changed, by language; the gap's under its row."""
+    chosen = select(frame, metric=[metric, imbalance_gap(metric)]).dropna(subset="p")
+    return dict(zip(chosen["language"], chosen["p"], strict=True))
 
 
 def comparison_grids(runs: Sequence[Run], frame: pd.DataFrame) -> Iterator[Grid]:

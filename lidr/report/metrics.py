@@ -31,7 +31,13 @@ _STYLES = {
     "on_target": MetricStyle("On-target rate", "%", "the answer is in the prompt's language"),
     "off_target": MetricStyle("Off-target rate", "%", "the answer is in another language than the prompt"),
     "undetermined": MetricStyle("Undetermined language", "%", "the answer's language cannot be told"),
+    "off_target_lines": MetricStyle(
+        "Off-target lines", "%", "mean share of an answer's lines in another language than the prompt"
+    ),
     "truncated": MetricStyle("Truncated answers", "%", "cut at the limit of new tokens"),
+    "extraction_failed": MetricStyle(
+        "Failed extractions", "%", "the answer holds no number: counted as wrong"
+    ),
     "empty": MetricStyle("Empty answers", "%", "no text at all"),
     "characters": MetricStyle("Answer length", "characters", "mean over answers", 1.0),
     "tokens": MetricStyle("Answer length in tokens", "tokens", "mean over answers", 1.0),
@@ -71,6 +77,13 @@ def written(
         return text
     ends = (_number(end * form.scale, form.digits, sign) for end in (low, high))
     return f"{text} [{', '.join(ends)}]"
+
+
+def written_p(p: float | None) -> str:
+    """A p-value with two digits; below 0.001 only that."""
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def _number(value: float, digits: int, sign: str) -> str:

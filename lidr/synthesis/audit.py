@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lidr.config import RunConfig
-from lidr.languages import detector_name
+from lidr.identification import detector_name
 from lidr.synthesis.filters import Reason, Verdict
 from lidr.synthesis.read import Group, directions
 from lidr.synthesis.strategies import Candidate

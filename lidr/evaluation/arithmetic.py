@@ -1,0 +1,65 @@
+"""Benchmark kind ``arithmetic``: word problems (MGSM, GSM8K), the final number of a worked answer against the reference.
+
+An answer without any number is a failed extraction: it counts as wrong, and its rate stands beside the accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from lidr.errors import LidrError
+from lidr.evaluation.extraction import extract, reference
+from lidr.evaluation.fidelity import lines, target
+from lidr.evaluation.outcomes import Outcome
+from lidr.records import Prompt, Response
+
+METRICS = (
+    "accuracy",
+    "off_target",
+    "undetermined",
+    "off_target_lines",
+    "joint",
+    "extraction_failed",
+    "truncated",
+)
+GAP_METRICS = ("accuracy", "joint")
+
+
+def outcome(prompt: Prompt, response: Response, among: Sequence[str]) -> Outcome:
+    """What an answer to a word problem came to.
+
+    accuracy: the number is right, in whatever language the working is. joint: it is, and the working is in the
+    prompt's language. extraction_failed: the answer holds no number.
+
+    Raises:
+        LidrError: the prompt carries no number as its answer.
+    """
+    found = extract(response.response, prompt.language)
+    right = found is not None and found.value == number(prompt)
+    language = target(response.response, prompt.language, among)
+    values = {
+        "accuracy": float(right),
+        "off_target": language["off_target"],
+        "undetermined": language["undetermined"],
+        "joint": float(right and language["on_target"] == 1.0),
+        "extraction_failed": float(found is None),
+        "truncated": float(response.finish_reason == "length"),
+    }
+    return Outcome(prompt.id, prompt.language, values | lines(response.response, prompt.language, among))
+
+
+def number(prompt: Prompt) -> Fraction:
+    """The right answer of a prompt.
+
+    Raises:
+        LidrError: it has none, or it is no number.
+    """
+    try:
+        return reference(prompt.answer or "")
+    except ValueError:
+        raise LidrError(
+            f"the prompt's answer {prompt.answer!r} is no number",
+            where=f"{prompt.language} {prompt.id}",
+            instead="name the key of the numbers in evaluation.<name>.prompts.answer_key, or type kind: fidelity",
+        ) from None
