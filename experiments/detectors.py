@@ -2,9 +2,9 @@
 
     python -m experiments.detectors --data FOLDER
 
-FOLDER holds the official files: alpagasus/, x-alpacaeval/, MGSM/, gsm8k/. Texts are whole prompts and questions in 11
-languages, their first 40 characters (as short answers are), and worked solutions in five. Each is told among the 11
-languages, and, where it is one of the paper's five, among those. Prints Markdown.
+FOLDER holds the official files: alpagasus/, MGSM/, gsm8k/. Texts are whole prompts and questions in 14 languages,
+their first 40 characters (as short answers are), and GSM8K questions in five. Each is told among the
+languages there, the last ones among the five. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lidr.identification import DETECTORS, detector_name, identify
 from lidr.identification.detectors import detector
 from lidr.identification.text import letters, prose, words
 
-ELEVEN = ("ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "te", "th", "zh")
+LANGUAGES = ("ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "te", "th", "zh")
 FIVE = ("en", "es", "ru", "de", "fr")
 SHORT = 40  # characters
 
@@ -28,17 +28,19 @@ Identify = Callable[[str, Sequence[str]], str | None]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a table for each kind of text."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of the official data files")
     parser.add_argument("--limit", type=int, default=300, help="texts of a set and language")
     args = parser.parse_args(argv)
-    texts = {code: list(prompts(args.data, code, args.limit)) for code in ELEVEN}
+    texts = {code: list(prompts(args.data, code, args.limit)) for code in LANGUAGES}
     short = {code: [text[:SHORT] for text in own] for code, own in texts.items()}
-    solved = {code: list(solutions(args.data, code, args.limit)) for code in FIVE}
+    asked = {code: list(questions(args.data, code, args.limit)) for code in FIVE}
     say(f"Detectors: {detector_name()}; at most {args.limit} texts of a set and language.\n")
-    table("Prompts and questions, among 14 languages", texts, ELEVEN)
-    table(f"Their first {SHORT} characters, among 14 languages", short, ELEVEN)
-    table("Worked solutions of GSM8K, among the paper's five languages", solved, FIVE)
+    table("Whole texts, among 14 languages", texts, LANGUAGES)
+    table(f"Their first {SHORT} characters, among 14 languages", short, LANGUAGES)
+    table("Questions of GSM8K, among the paper's five languages", asked, FIVE)
     return 0
 
 
@@ -52,9 +54,9 @@ def prompts(data: Path, code: str, limit: int) -> Iterator[str]:
         yield from _read(data / pattern.format(code), key, limit)
 
 
-def solutions(data: Path, code: str, limit: int) -> Iterator[str]:
-    """Worked solutions of a language."""
-    yield from _read(data / f"gsm8k/train/{code}.jsonl", "answer", limit)
+def questions(data: Path, code: str, limit: int) -> Iterator[str]:
+    """Questions of GSM8K."""
+    yield from _read(data / f"gsm8k/train/{code}.jsonl", "instruction", limit)
 
 
 def _read(path: Path, key: str, limit: int) -> Iterator[str]:
@@ -76,7 +78,9 @@ def alone(name: str) -> Identify:
 def table(title: str, texts: dict[str, list[str]], among: Sequence[str]) -> None:
     """Wrong and undetermined shares by language and detector."""
     columns: dict[str, Identify] = {name: alone(name) for name in DETECTORS} | {"**lidr**": identify}
-    say(f"{title}: wrong / undetermined, %\n\n| | n | {' | '.join(columns)} |\n|---|--:|{'--:|' * len(columns)}")
+    say(
+        f"{title}: wrong / undetermined, %\n\n| | n | {' | '.join(columns)} |\n|---|--:|{'--:|' * len(columns)}"
+    )
     for code, own in texts.items():
         if own:
             cells = (_rates([find(text, among) for text in own], code) for find in columns.values())

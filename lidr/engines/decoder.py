@@ -17,7 +17,6 @@ from transformers import PreTrainedModel
 from lidr.attention_interface import base_model
 from lidr.engines.cached_attention import CACHED, Newest, Pass, Prompts
 from lidr.engines.cohort import NO_PREFIX, Cohort, KeysValues, Prefix
-from lidr.engines.lean import LeanModel
 
 _ROWS_A_THREAD = 4
 
@@ -27,12 +26,10 @@ class Decoder:
 
     Args:
         model: in evaluation mode; its attention is routed through `cached_attention` from now on.
-        lean: its layers are called directly; it `fits`.
     """
 
-    def __init__(self, model: PreTrainedModel, *, lean: bool) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         self.model, self.device = model, model.device
-        self._lean = LeanModel(model) if lean else None
         base_model(model).set_attn_implementation(CACHED)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
@@ -76,9 +73,6 @@ class Decoder:
         self, tokens: Int[Tensor, " time"], positions: Int[Tensor, " time"], own: Pass, wanted: Tensor
     ) -> Tensor:
         """fp32 logits at the wanted positions."""
-        if self._lean is not None:
-            found = self._lean(_filled(tokens), _filled(positions), own, _filled(wanted.to(self.device)))
-            return found[: len(wanted)].float()
         output: Any = self.model(
             input_ids=_filled(tokens)[None],
             position_ids=_filled(positions)[None],

@@ -1,8 +1,8 @@
 """What is being answered: rows are admitted as others end, so that every pass is full.
 
-Admission is greedy: as soon as enough rows have ended, the next requests come in together, as one cohort. Cohorts of
-few rows or of like length are joined, since each costs its own calls. Where the tokens that are held outgrow their budget,
-the newest cohort goes back and is begun again later; its answers do not change by that.
+Admission is greedy: as soon as enough rows have ended, the next requests come in together, as one cohort. Cohorts
+of few rows or of like length are joined, since each costs its own calls. Where the tokens that are held outgrow their
+budget, the newest cohort goes back and is begun again later; its answers do not change by that.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ are one product: each call has its own cost, and narrow products fill the kernel
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
     forwards: dict[nn.Module, Forward] = {}
     for siblings in _siblings(model):
         joined = _Joined(siblings)
-        forwards |= {layer: _Part(joined, place) for place, layer in enumerate(siblings)}
+        forwards |= {layer: partial(joined.part, place) for place, layer in enumerate(siblings)}
     alone = [layer for layer in layers if layer not in forwards]
     blocked = {key: _blocked(weights[key]) for key in {id(layer.weight) for layer in alone}}
     return forwards | {layer: _forward(blocked[id(layer.weight)], layer.bias) for layer in alone}
@@ -92,34 +93,13 @@ class _Joined:
         self._input: Tensor | None = None
         self._left: dict[int, Tensor] = {}
 
-    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.multiply(x).split(self.widths, dim=-1)
-
     def part(self, place: int, x: Tensor) -> Tensor:
         if x is not self._input or place not in self._left:
-            self._input, self._left = x, dict(enumerate(self.parts(x)))
+            self._input, self._left = x, dict(enumerate(torch.split(self.multiply(x), self.widths, dim=-1)))
         out = self._left.pop(place)
         if not self._left:
             self._input = None
         return out
-
-
-class _Part:
-    """The forward of one of the layers."""
-
-    def __init__(self, joined: _Joined, place: int) -> None:
-        self.joined, self.place = joined, place
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.joined.part(self.place, x)
-
-
-def joined_product(x: Tensor, *layers: Any) -> Sequence[Tensor]:
-    """What layers make of the same input, by one product where they are laid out as one."""
-    first = layers[0].forward
-    if isinstance(first, _Part) and len(first.joined.widths) == len(layers):
-        return first.joined.parts(x)
-    return [layer.forward(x) for layer in layers]
 
 
 def _can(module: Any) -> bool:

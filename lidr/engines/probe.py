@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,9 +12,7 @@ from transformers import PreTrainedModel
 from lidr.attention_interface import base_model
 from lidr.engines.cohort import NO_PREFIX, Cohort
 from lidr.engines.decoder import Decoder
-from lidr.engines.lean import fits
 
-log = logging.getLogger(__name__)
 _TOKENS = 96
 # Largest distance between two logits, as a share of their spread. Rounding gives about 1e-6 and 1e-2.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
@@ -26,14 +23,13 @@ class Probe(NamedTuple):
 
     problem: what differs, or None.
     bytes_per_token: of keys and values, all layers.
-    lean: its layers can be called directly.
     """
 
     problem: str | None
     bytes_per_token: int
-    lean: bool
 
 
+@torch.inference_mode()
 def disagreement(model: PreTrainedModel, prompts: Sequence[Sequence[int]], attention: str) -> Probe:
     """Compares logits after two prompts, and after a token more, with those of the model's own attention.
 
@@ -41,34 +37,22 @@ def disagreement(model: PreTrainedModel, prompts: Sequence[Sequence[int]], atten
         prompts: of which the beginnings are taken.
         attention: the model's own implementation; the engine's is in place afterwards.
     """
-    if fits(model):
-        found = _compared(model, prompts, attention, lean=True)
-        if found.problem is None:
-            return found
-        log.info("layers are called through transformers' code: %s", found.problem)
-    return _compared(model, prompts, attention, lean=False)
-
-
-@torch.inference_mode()
-def _compared(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], attention: str, *, lean: bool
-) -> Probe:
     pair = [list(prompts[0][:_TOKENS]), list(prompts[-1][: _TOKENS // 2])]
     one_more = [[*ids, ids[-1]] for ids in pair]
     base_model(model).set_attn_implementation(attention)
     expected = [_own(model, ids) for ids in (*pair, *one_more)]
-    decoder = Decoder(model, lean=lean)
+    decoder = Decoder(model)
     try:
         cohort, first = decoder.admit(pair, [NO_PREFIX, NO_PREFIX])
         cohort.add(torch.tensor([ids[-1] for ids in pair], device=model.device))
         found = torch.cat([first, decoder.step([cohort])])
     except Exception as error:  # whatever the model's own code raises
         message = (str(error).splitlines() or [type(error).__name__])[0]
-        return Probe(f"{_name(model)} cannot run the engine's passes ({message})", 1, lean)
+        return Probe(f"{_name(model)} cannot run the engine's passes ({message})", 1)
     off = max(_distance(a, b) for a, b in zip(found, expected, strict=True))
     if not off <= _TOLERANCE.get(model.dtype, 0.1):
-        return Probe(f"{_name(model)} gives other logits there (off by {off:.2g} of their spread)", 1, lean)
-    return Probe(None, _bytes_per_token(cohort), lean)
+        return Probe(f"{_name(model)} gives other logits there (off by {off:.2g} of their spread)", 1)
+    return Probe(None, _bytes_per_token(cohort))
 
 
 def _own(model: PreTrainedModel, ids: list[int]) -> Tensor:

@@ -114,9 +114,9 @@ class TransformersEngine:
         yield from _some(too_long)
 
     def _take_off(self, sampling: SamplingConfig) -> Flight:
-        assert self._probe is not None
-        decoder = Decoder(self.model, lean=self._probe.lean)
-        return Flight(decoder, self._endings, sampling, self.batch_size, self._token_budget(), self.seed)
+        return Flight(
+            Decoder(self.model), self._endings, sampling, self.batch_size, self._token_budget(), self.seed
+        )
 
     def _supports(self, requests: list[Prepared]) -> bool:
         """Whether the model can be run here, by what is known of it and by a look at its first prompts."""

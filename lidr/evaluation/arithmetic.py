@@ -1,4 +1,4 @@
-"""Benchmark kind ``arithmetic``: word problems (MGSM, GSM8K), the final number of a worked answer against the reference.
+"""Benchmark kind ``arithmetic``: word problems (MGSM, GSM8K), a worked answer's final number against the reference.
 
 An answer without any number is a failed extraction: it counts as wrong, and its rate stands beside the accuracy.
 """

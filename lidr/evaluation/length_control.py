@@ -4,8 +4,9 @@ The preference for the model over the baseline on prompt i is modelled as
 
     P_i = sigmoid(a + b * tanh((length_i - baseline_length_i) / s))
 
-with s the standard deviation of the differences, after length-controlled AlpacaEval (arXiv 2404.04475, section 3, without
-its term for the difficulty of a prompt, which needs other models' answers). The win rate at equal length is sigmoid(a).
+with s the standard deviation of the differences, after length-controlled AlpacaEval (arXiv 2404.04475, section 3,
+without its term for the difficulty of a prompt, which needs other models' answers). The win rate at equal length is
+sigmoid(a).
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def parse(body: str, language: str) -> Fraction | None:
     decimal = _decimal_mark(body, marks, language)
     whole, _, fraction = body.partition(decimal) if decimal else (body, "", "")
     groups = [kind for kind in kinds if kind != decimal]
-    if len(groups) > 1 or (groups and not _GROUPED.fullmatch(whole)) or not fraction.isdigit() and decimal:
+    if len(groups) > 1 or (groups and not _GROUPED.fullmatch(whole)) or (decimal and not fraction.isdigit()):
         return None
     return Fraction(f"{''.join(filter(str.isdigit, whole))}.{fraction or 0}")
 

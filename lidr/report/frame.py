@@ -68,7 +68,7 @@ def _changes(run: Run, benchmark: str, last: int) -> Iterator[tuple[Score, float
         bounds = None if metric in UNBOUNDED else _bounds(metric)
         rows = list(_weights(metric, run.config.languages, present))
         tests = [permutation_test(*seen, weights) for _, weights in rows]
-        single = [len(weights) == 1 for _, weights in rows]
+        single = [language in weights for language, weights in rows]
         adjusted = iter(holm([p for p, alone in zip(tests, single, strict=True) if alone]))
         for (language, weights), p, alone in zip(rows, tests, single, strict=True):
             estimate = difference(*seen, weights, bounds=bounds)

@@ -48,7 +48,7 @@ def markdown(grid: Grid) -> str:
 
 
 def _is_numeric(grid: Grid, column: int) -> bool:
-    return all(re.match(r"[-+]?\d|-$|$", row[column]) for row in grid.rows)
+    return all(re.match(r"[-+<]?\d|-$|$", row[column]) for row in grid.rows)
 
 
 def escape_markdown(text: str) -> str:

@@ -82,3 +82,20 @@ def test_where_memory_is_short_the_layers_stay_as_they_are(
     with caplog.at_level(logging.INFO), LaidOut(model).used():
         assert not any("forward" in vars(module) for module in model.modules())
     assert "is too much for" in caplog.text
+
+
+@torch.inference_mode()
+def test_layers_that_read_the_same_input_are_one_product() -> None:
+    attention = tiny.model().model.layers[0].self_attn
+    layers = [attention.q_proj, attention.k_proj, attention.v_proj]
+    x, other = torch.randn(2, 8, 32)
+    expected = [layer(x) for layer in layers]
+    with LaidOut(attention).used():
+        found = [layer(x) for layer in layers]
+        backwards = [layer(x) for layer in reversed(layers)][::-1]
+        layers[0](other)
+        again = [layers[0](x), layers[0](x), layers[2](x)]
+    for mine, theirs in zip([*found, *backwards], 2 * expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+    assert torch.equal(again[0], again[1])
+    torch.testing.assert_close(again[2], expected[2], rtol=1e-5, atol=1e-5)

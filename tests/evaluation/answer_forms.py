@@ -34,7 +34,7 @@ EN: Forms = [
     ("The answer is 12 apples (not 15).", 12),
     ("Let x2 = 4. Then the price is 366", 366),
     (
-        "Solution: Janet's ducks lay 16 eggs a day.\nShe eats 3.\nShe bakes with 4.\nShe sells 9.\nShe makes $18 a day.",
+        "Solution: Janet's ducks lay 16 eggs a day.\nShe eats 3.\nShe bakes 4.\nShe sells 9.\nShe makes $18 a day.",
         18,
     ),
 ]

@@ -157,6 +157,7 @@ def test_fidelity_counts_what_cannot_be_told_apart(config: RunConfig, tmp_path: 
         "on_target": 0.25,
         "off_target": 0.25,
         "undetermined": 0.5,
+        "off_target_lines": 0.5,
         "empty": 0.25,
         "truncated": 0.25,
         "characters": sum(len(t) for t, _ in texts.values()) / 4,
@@ -210,7 +211,7 @@ def test_results_are_written_sorted_and_read_back(config: RunConfig, tmp_path: P
     results = read_results(path)
     assert list(results.scores) == [scores[1], scores[0]]
     assert results.meta["experiment"] == config.name
-    assert results.meta["detector"].startswith("lingua")
+    assert results.meta["detector"].startswith("majority of lingua")
     assert results.meta["versions"]["lidr"]
     assert json.loads(path.read_text())["schema"] == 1
     first = path.read_bytes()

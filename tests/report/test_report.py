@@ -11,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from lidr.errors import LidrError
+from lidr.evaluation.outcomes import observations
+from lidr.evaluation.significance import holm, permutation_test
 from lidr.report import ReportPaths, build_report, read_scores, terminal_table
 from lidr.report.frame import tidy
 from lidr.report.grids import Grid
@@ -49,7 +51,7 @@ def test_one_run_has_every_section_and_the_same_bytes_twice(
     for title in ("Settings", "Benchmark lab (synthetic lab world)", "Training", "What became of the pairs"):
         assert f"## {title}\n" in text
     rows = table(text, "Accuracy (%)")
-    assert rows[0] == ["language", "n", "M_0", "M_1", "M_2", "M_2 - M_0"]
+    assert rows[0] == ["language", "n", "M_0", "M_1", "M_2", "M_2 - M_0", "p"]
     assert [row[0] for row in rows[1:]] == [
         "en (dominant)",
         *("es", "de", "fr", "ru", "zh (unseen)"),
@@ -57,6 +59,7 @@ def test_one_run_has_every_section_and_the_same_bytes_twice(
     ]
     assert all(re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", cell) for row in rows[1:-1] for cell in row[2:5])
     assert all(re.fullmatch(r"[-+]?\d+\.\d \[[-+]?\d+\.\d, [-+]?\d+\.\d\]", row[5]) for row in rows[1:])
+    assert all(re.fullmatch(r"(?:<|&lt;|\\<)0\.001|[01]\.\d{2,3}", row[6]) for row in rows[1:])
     assert table(text, "Reward accuracy (%)")[1][:3] == ["en (dominant)", "19 to 21", "100.0 [82.4, 100.0]"]
     assert "0 in every cell" in text.split("### Truncated answers (%)")[1][:40]
     assert {p.suffix for p in paths.figures} == {".png", ".pdf"}
@@ -80,6 +83,20 @@ def test_a_paired_difference_is_the_difference_of_the_cells(one_run: Path) -> No
         assert change == pytest.approx(last - first)
 
 
+def test_p_values_are_adjusted_over_languages_and_of_changes_alone(one_run: Path) -> None:
+    run = read_runs([one_run])[0]
+    frame = tidy([run]).query("metric == 'accuracy'")
+    assert frame.query("model == 'M_2'")["p"].isna().all()
+    changes = frame.query("model == 'M_2 - M_0'").set_index("language")["p"]
+    seen = [observations(run.outcomes("lab", t), "accuracy") for t in (2, 0)]
+    codes = list(run.config.languages.all)
+    single = holm([permutation_test(*seen, {code: 1.0}) for code in codes])
+    assert changes[codes].tolist() == single
+    non_dominant = run.config.languages.non_dominant
+    pooled = permutation_test(*seen, {code: 1 / len(non_dominant) for code in non_dominant})
+    assert changes["mean non-dominant"] == pooled
+
+
 def test_the_paired_interval_has_the_width_the_answers_imply(one_run: Path) -> None:
     """The made-up models answer independently, so it is about as wide as that of two independent means."""
     frame = tidy(read_runs([one_run])).query("metric == 'accuracy' and language == 'es'").set_index("model")
@@ -98,7 +115,7 @@ def test_three_runs_stand_side_by_side_and_what_is_missing_is_a_dash(
     assert table(text, "Accuracy, change since M_0 (points)")[0][3] == "beta=0.5: M_1 - M_0"
     unfinished = text.split("## Run beta=0.5")[1]
     rows = table(unfinished, "Accuracy (%)")
-    assert rows[0] == ["language", "n", "M_0", "M_1", "M_2", "M_1 - M_0"]
+    assert rows[0] == ["language", "n", "M_0", "M_1", "M_2", "M_1 - M_0", "p"]
     assert {row[4] for row in rows[1:]} == {"-"}
     assert "lab-accuracy-change.png" in {p.name for p in paths.figures}
     frame = pd.read_csv(tmp_path / "tables" / "scores.csv")

@@ -86,7 +86,7 @@ def test_audit_by_hand(tmp_path):
     assert to_german["error_rate"] == pytest.approx(1 / 3)
     assert to_german["mean_source_length"] == {"failed": len(LONG["en"]), "ok": len(LONG["en"])}
     assert found["translation_requests"] == {"answered_untranslated": True, "found": 1, "ids": ["p2"]}
-    assert found["detector"]["name"].startswith("lingua-language-detector ")
+    assert found["detector"]["name"].startswith("majority of lingua-language-detector ")
     assert found["detector"]["languages"] == ["en", "es", "de"]
     examples = found["examples"]["translation_error"]
     assert [(e["id"], e["type"], e["language"]) for e in examples] == [("p1", "en", "en"), ("p1", "nl", "de")]
