@@ -134,6 +134,5 @@ def _result(text: str, language: str, *, written_out: bool) -> Fraction | None:
 
 
 def _last(text: str, language: str) -> Fraction | None:
-    without_marks = _LIST_MARK.sub("", text)
-    found: list[Found] = list(numbers(without_marks, language)) or list(numbers(text, language))
+    found: list[Found] = list(numbers(_LIST_MARK.sub("", text), language))
     return found[-1].value if found else None

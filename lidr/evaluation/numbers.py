@@ -31,6 +31,7 @@ _NUMBER = re.compile(
     r"(?:(?P<sign>(?<![A-Za-z0-9)\]}%])-)[$€£¥₹]?)?(?<!(?<![A-Za-z])[A-Za-z])(?P<body>\d+(?:[.,']\d+)*)"
 )
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:[.,']\d{3})+|[1-9]\d?(?:[.,']\d\d)+[.,']\d{3}")
+_LONGEST = 300  # digits and marks: a longer run is a model that repeats itself
 _CJK_DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _CJK_UNITS = {"十": 10, "百": 100, "千": 1000}
 _CJK_MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
@@ -71,6 +72,8 @@ def parse(body: str, language: str) -> Fraction | None:
     >>> parse("1.234", "de"), parse("1.234", "en"), parse("1,00,000.5", "bn")
     (Fraction(1234, 1), Fraction(617, 500), Fraction(200001, 2))
     """
+    if len(body) > _LONGEST:
+        return None
     marks = [c for c in body if not c.isdigit()]
     kinds = dict.fromkeys(marks)
     if not marks:
@@ -100,6 +103,8 @@ def cjk_number(text: str) -> Fraction | None:
     if not runs:
         return None
     run = max(reversed(runs), key=len)
+    if len(run) > _LONGEST:
+        return None
     total = section = digit = 0
     positional = not any(c in _CJK_UNITS or c in _CJK_MYRIADS for c in run)
     for character in run:

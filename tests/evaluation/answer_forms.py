@@ -281,4 +281,13 @@ TE: Forms = [
 FORMS: dict[str, Forms] = {
     "en": EN, "de": DE, "es": ES, "fr": FR, "ru": RU, "zh": ZH, "ja": JA, "th": TH, "sw": SW, "bn": BN, "te": TE,
 }  # fmt: skip
-NO_NUMBER = ("I do not know.", "", "   \n", "答案是苹果。", "Jibu halijulikani.", "Version 1.2.3.4")
+NO_NUMBER = (
+    "1. Eggs\n2. Money\n3. Done",
+    "8" * 5000,
+    "I do not know.",
+    "",
+    "   \n",
+    "答案是苹果。",
+    "Jibu halijulikani.",
+    "Version 1.2.3.4",
+)
