@@ -117,6 +117,10 @@ def test_an_interrupted_parent_ends_them(tmp_path: Path) -> None:
         if (tmp_path / "0" / "pids").exists():
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        supervise([work(tmp_path, 0, 1, 9, "sleep")], interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            supervise([work(tmp_path, 0, 1, 9, "sleep")], interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not any(map(is_alive, pids(tmp_path, 0)))
