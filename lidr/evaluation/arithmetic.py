@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from lidr.errors import LidrError
+from lidr.evaluation.checked import checked
 from lidr.evaluation.extraction import extract, reference
-from lidr.evaluation.fidelity import lines, target
+from lidr.evaluation.fidelity import lines
 from lidr.evaluation.outcomes import Outcome
 from lidr.records import Prompt, Response
 
@@ -23,7 +24,6 @@ METRICS = (
     "extraction_failed",
     "truncated",
 )
-GAP_METRICS = ("accuracy", "joint")
 
 
 def outcome(prompt: Prompt, response: Response, among: Sequence[str]) -> Outcome:
@@ -37,16 +37,8 @@ def outcome(prompt: Prompt, response: Response, among: Sequence[str]) -> Outcome
     """
     found = extract(response.response, prompt.language)
     right = found is not None and found.value == number(prompt)
-    language = target(response.response, prompt.language, among)
-    values = {
-        "accuracy": float(right),
-        "off_target": language["off_target"],
-        "undetermined": language["undetermined"],
-        "joint": float(right and language["on_target"] == 1.0),
-        "extraction_failed": float(found is None),
-        "truncated": float(response.finish_reason == "length"),
-    }
-    return Outcome(prompt.id, prompt.language, values | lines(response.response, prompt.language, among))
+    values = checked(right, prompt, response, among) | lines(response.response, prompt.language, among)
+    return Outcome(prompt.id, prompt.language, values | {"extraction_failed": float(found is None)})
 
 
 def number(prompt: Prompt) -> Fraction:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lidr.config import BenchmarkKind
 from lidr.evaluation import arithmetic, fidelity, lab
+from lidr.evaluation.checked import GAP_METRICS
 from lidr.evaluation.outcomes import Outcome
 from lidr.records import Prompt, Response
 
@@ -28,7 +29,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    BenchmarkKind.LAB: Kind(lab.outcome, lab.METRICS, lab.GAP_METRICS),
-    BenchmarkKind.ARITHMETIC: Kind(arithmetic.outcome, arithmetic.METRICS, arithmetic.GAP_METRICS),
+    BenchmarkKind.LAB: Kind(lab.outcome, lab.METRICS, GAP_METRICS),
+    BenchmarkKind.ARITHMETIC: Kind(arithmetic.outcome, arithmetic.METRICS, GAP_METRICS),
     BenchmarkKind.FIDELITY: Kind(fidelity.outcome, fidelity.METRICS, unbounded=fidelity.UNBOUNDED),
 }

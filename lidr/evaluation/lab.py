@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lidr.errors import LidrError
-from lidr.evaluation.fidelity import target
+from lidr.evaluation.checked import checked
 from lidr.evaluation.outcomes import Outcome
 from lidr.lab.checks import is_correct
 from lidr.records import Prompt, Response
 
 METRICS = ("accuracy", "off_target", "undetermined", "joint", "truncated")
-GAP_METRICS = ("accuracy", "joint")
 
 
 def outcome(prompt: Prompt, response: Response, among: Sequence[str]) -> Outcome:
@@ -26,15 +25,7 @@ def outcome(prompt: Prompt, response: Response, among: Sequence[str]) -> Outcome
         LidrError: the prompt carries no whole number as its answer.
     """
     right = is_correct(number(prompt), response.response)
-    found = target(response.response, prompt.language, among)
-    values = {
-        "accuracy": float(right),
-        "off_target": found["off_target"],
-        "undetermined": found["undetermined"],
-        "joint": float(right and found["on_target"] == 1.0),
-        "truncated": float(response.finish_reason == "length"),
-    }
-    return Outcome(prompt.id, prompt.language, values)
+    return Outcome(prompt.id, prompt.language, checked(right, prompt, response, among))
 
 
 def number(prompt: Prompt) -> int:

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lidr.errors import LidrError
+
 Detector = Callable[[str], str | None]
 
 # Lead of the first language over the second, of 1, below which a detector abstains.
@@ -32,8 +34,15 @@ def detector(name: str, among: tuple[str, ...]) -> Detector:
 def _lingua(among: tuple[str, ...]) -> Detector:
     from lingua import IsoCode639_1, LanguageDetectorBuilder
 
-    codes = [getattr(IsoCode639_1, code.upper()) for code in among]
-    builder = LanguageDetectorBuilder.from_iso_codes_639_1(*codes)
+    iso = {code: getattr(IsoCode639_1, code.upper(), None) for code in among}
+    if unsupported := [code for code, value in iso.items() if value is None]:
+        raise LidrError(
+            f"{LINGUA} {importlib.metadata.version(LINGUA)} cannot identify {', '.join(map(repr, unsupported))}",
+            where="languages",
+            instead="leave it out of the run, or take a language the detectors know",
+        )
+    known = [value for value in iso.values() if value is not None]
+    builder = LanguageDetectorBuilder.from_iso_codes_639_1(*known)
     built = builder.with_minimum_relative_distance(_LEAST_LEAD).build()
 
     def detect(text: str) -> str | None:
@@ -57,10 +66,8 @@ def _fasttext(among: tuple[str, ...]) -> Detector:
     def detect(text: str) -> str | None:
         with _lock:
             labels, shares = model.predict(text.lower() if text.isupper() else text, k=-1)
-        ranked = [
-            (label.removeprefix("__label__"), share) for label, share in zip(labels, shares, strict=True)
-        ]
-        return _leading([(code, share) for code, share in ranked if code in known])
+        codes = (label.removeprefix("__label__") for label in labels)
+        return _leading([pair for pair in zip(codes, shares, strict=True) if pair[0] in known])
 
     return detect
 

