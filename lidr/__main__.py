@@ -38,6 +38,18 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("overrides", nargs=argparse.REMAINDER, help="Hydra overrides: group=option, key=value")
     status = commands.add_parser("status", help="show how far the runs below a folder are")
     status.add_argument("folder", help="a run, or a folder of runs")
+    judge = commands.add_parser(
+        "judge", help="have judges compare and rate what runs have stored", add_help=False
+    )
+    judge.add_argument("words", nargs=argparse.REMAINDER, help="run folders, and overrides: judge=[...]")
+    calibrate = commands.add_parser(
+        "calibrate", help="is a judge's scale the same in every language", add_help=False
+    )
+    calibrate.add_argument("words", nargs=argparse.REMAINDER, help="options, and overrides: judge=[...]")
+    outputs = commands.add_parser("outputs", help="write answers as alpaca_eval's model_outputs.json")
+    outputs.add_argument("run", help="a run folder")
+    outputs.add_argument("--benchmark", help="one of the run's; all")
+    outputs.add_argument("--out", help="folder to write to; the run's own model_outputs/")
     report = commands.add_parser(
         "report", help="write tables and figures of one run, or of several side by side"
     )
@@ -62,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words:
         parser().print_help()
         return 0
-    if words[0] in ("run", "check"):
+    if words[0] in ("run", "check", "judge", "calibrate"):
         options = argparse.Namespace(command=words[0], overrides=words[1:])
     else:
         options = parser().parse_args(words)
@@ -85,6 +97,12 @@ def _dispatch(options: argparse.Namespace) -> int:
         return commands.run(options.overrides)
     if options.command == "check":
         return commands.check(options.overrides)
+    if options.command == "judge":
+        return commands.judge(options.overrides)
+    if options.command == "calibrate":
+        return commands.calibrate(options.overrides)
+    if options.command == "outputs":
+        return commands.outputs(options.run, options.benchmark, options.out)
     if options.command == "status":
         return commands.status(options.folder)
     if options.command == "report":

@@ -6,14 +6,24 @@ every text is tokenized without special tokens here, and one is added only where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from lidr.errors import LidrError
+from lidr.records import Conversation, Turn
 
 _MARK = "\u2060lidr\u2060"
+
+
+def conversation(before: Conversation) -> list[dict[str, str]]:
+    """Earlier turns as messages."""
+    roles = ("user", "assistant")
+    return [
+        {"role": role, "content": text} for turn in before for role, text in zip(roles, turn, strict=True)
+    ]
 
 
 class ChatFormat:
@@ -40,17 +50,22 @@ class ChatFormat:
         self.pad_id = self._pad()
         self._bos_id = self._missing_bos()
 
-    def prompt_text(self, user: str, prefill: str = "") -> str:
-        """The prompt as the template renders it, up to where the assistant's answer starts."""
-        return self._render([*self._system(), {"role": "user", "content": user}], generate=True) + prefill
+    def prompt_text(self, user: str, prefill: str = "", before: Conversation = ()) -> str:
+        """The prompt as the template renders it, up to where the assistant's answer starts.
 
-    def prompt_ids(self, user: str, prefill: str = "") -> list[int]:
+        Args:
+            before: earlier turns, (user, assistant) each.
+        """
+        messages = [*self._system(), *conversation(before), {"role": "user", "content": user}]
+        return self._render(messages, generate=True) + prefill
+
+    def prompt_ids(self, user: str, prefill: str = "", before: Conversation = ()) -> list[int]:
         """Token ids of a prompt, with exactly one begin-of-sequence token where the model has one."""
-        return self.batch_prompt_ids([(user, prefill)])[0]
+        return self.batch_prompt_ids([Turn(user, prefill, before)])[0]
 
-    def batch_prompt_ids(self, turns: list[tuple[str, str]]) -> list[list[int]]:
-        """Token ids of several (user, prefill) turns, tokenized in one call."""
-        ids = self._encode([self.prompt_text(user, prefill) for user, prefill in turns])
+    def batch_prompt_ids(self, turns: Sequence[Turn]) -> list[list[int]]:
+        """Token ids of several turns to answer, tokenized in one call."""
+        ids = self._encode([self.prompt_text(*turn) for turn in turns])
         return [[self._bos_id, *i] if self._bos_id is not None else i for i in ids]
 
     def response_ids(self, text: str) -> list[int]:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -20,8 +21,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lidr.config import RunConfig, from_mapping
-from lidr.config.load import knows, suggest
+from lidr.config import RunConfig, from_mapping, judge_rules
+from lidr.config.judge_schema import JudgingConfig
+from lidr.config.load import knows, schema_keys, suggest, validated
 from lidr.errors import ConfigError, LidrError, did_you_mean
 
 VERSION_BASE = "1.3"
@@ -67,6 +69,25 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
                 [LidrError("several values for one run", where=", ".join(overrides), instead="add -m")]
             )
         return to_run(_compose(overrides))
+
+
+def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
+    """What is judged, and by whom; from ``conf/judging.yaml``.
+
+    Raises:
+        ConfigError: every mistake in the overrides, or else every one in the composed values.
+    """
+    with _hydra() as loader:
+        parsed = _parse(overrides)
+        _check(parsed, loader, JudgingConfig)
+        swept = [o.input_line or "" for o in parsed if o.is_sweep_override()]
+        if swept:
+            raise ConfigError(
+                LidrError("several values", where=text, instead="a list goes in brackets: key=[a,b]")
+                for text in swept
+            )
+        values = _values_of(_compose(overrides, name="judging"))
+        return validated(values, JudgingConfig, judge_rules.violations)
 
 
 def compose_sweep(overrides: Sequence[str]) -> list[tuple[list[str], RunConfig]]:
@@ -129,30 +150,41 @@ def _readable(text: str) -> str:
     return "type key=value or group=option"
 
 
-def _check(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> None:
+def _check(overrides: Sequence[Override], loader: ConfigLoaderImpl, root: type[Any] = RunConfig) -> None:
     """Every key and option against the schema and the groups, before Hydra sees them."""
-    problems = [problem for override in overrides for problem in _problems(override, loader)]
+    problems = [problem for override in overrides for problem in _problems(override, loader, root)]
     if problems:
         raise ConfigError(problems)
 
 
-def _problems(override: Override, loader: ConfigLoaderImpl) -> Iterator[LidrError]:
+def _problems(override: Override, loader: ConfigLoaderImpl, root: type[Any]) -> Iterator[LidrError]:
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return
-    groups = [g for g in loader.list_groups("") if g != "hydra"]
+    judging = root is JudgingConfig
+    groups = [g for g in loader.list_groups("") if g != "hydra" and _is_group_of(g, judging)]
     if key in groups:
         yield from _option_problems(override, key, loader)
-    elif not knows(key):
-        instead = f"did you mean {key.split('.')[0]}...?" if not key else _nearest_key(key, groups)
+    elif not judging and key in _OF_JUDGING:
+        yield LidrError(
+            "is no part of a run", where=override.input_line or key, instead=f"lidr judge RUN {key}=..."
+        )
+    elif not knows(key, root):
+        instead = f"did you mean {key.split('.')[0]}...?" if not key else _nearest_key(key, groups, root)
         yield LidrError("unknown key", where=override.input_line or key, instead=instead)
 
 
-def _nearest_key(key: str, groups: Sequence[str]) -> str:
-    return suggest(key) if "." in key else did_you_mean(key, [*groups, *_TOP_LEVEL])
+def _is_group_of(group: str, judging: bool) -> bool:
+    return group in (*_OF_JUDGING, *_OF_BOTH) if judging else group not in _OF_JUDGING
 
 
-_TOP_LEVEL = ("name", "seed", "iterations", "prompt_schedule", "reference", "processes")
+def _nearest_key(key: str, groups: Sequence[str], root: type[Any]) -> str:
+    top = {known for known in schema_keys(root) if "." not in known}
+    return suggest(key, root) if "." in key else did_you_mean(key, [*groups, *top])
+
+
+_OF_JUDGING = ("judge", "wording")
+_OF_BOTH = ("engine", "paths")
 
 
 def _option_problems(override: Override, group: str, loader: ConfigLoaderImpl) -> Iterator[LidrError]:
@@ -187,12 +219,12 @@ def _first_choices(overrides: Sequence[Override]) -> list[str]:
     return [_choices(o)[0] for o in overrides if o.is_sweep_override()]
 
 
-def _compose(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
+def _compose(overrides: Sequence[str], hydra: bool = False, name: str = "config") -> DictConfig:
     try:
-        return compose("config", overrides=list(overrides), return_hydra_config=hydra)
+        return compose(name, overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
         problem = _absent_section(str(error)) or LidrError(
-            _first_cause(error), where=" ".join(overrides) or "conf/config.yaml"
+            _first_cause(error), where=" ".join(overrides) or f"conf/{name}.yaml"
         )
         raise ConfigError([problem]) from error
 
@@ -234,6 +266,15 @@ def to_run(config: DictConfig) -> RunConfig:
     Raises:
         ConfigError: every value that is missing, unknown, of a wrong type or against a rule.
     """
+    return from_mapping(_values_of(config))
+
+
+def _values_of(config: DictConfig) -> dict[str, Any]:
+    """Plain values, with every reference resolved.
+
+    Raises:
+        ConfigError: every value that is missing.
+    """
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(LidrError("has no value", where=k, instead=f"type {k}=<value>") for k in missing)
@@ -242,4 +283,4 @@ def to_run(config: DictConfig) -> RunConfig:
     except OmegaConfBaseException as error:
         raise ConfigError([LidrError(_first_cause(error), where="configuration")]) from error
     assert isinstance(values, dict)
-    return from_mapping({str(k): v for k, v in values.items()})
+    return {str(k): v for k, v in values.items()}

@@ -52,6 +52,7 @@ def _model(model: ModelConfig, where: str) -> Iterator[LidrError]:
 
 def _loop_prompts(config: RunConfig) -> None:
     aligned = read_prompts(config.prompts, config.languages.trained)
+    prompts.refuse_conversations(aligned, config.prompts)
     prompts.check_enough(aligned, config.prompts, config.prompt_schedule, config.iterations)
 
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+Conversation = tuple[tuple[str, str], ...]
+
+
+class Turn(NamedTuple):
+    """A user's turn to answer: its text, what the answer is primed with, and the (user, assistant) turns before it."""
+
+    user: str
+    prefill: str = ""
+    before: Conversation = ()
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt in one language; `id` is the same in every language of an aligned set."""
+    """A prompt in one language; `id` is the same in every language of an aligned set.
+
+    follow_ups: what the user says after each answer, in a benchmark of conversations.
+    """
 
     id: str
     language: str
     prompt: str
     answer: str | None = None
+    follow_ups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,12 +75,32 @@ class Pair:
     rejected_origin: str
 
 
-Record = Prompt | Response | Translation | Pair
+@dataclass(frozen=True)
+class Reply:
+    """What a judge answered.
+
+    question: SHA-256 of what it was asked.
+    ended: ``stop``, ``length``, or ``too_long`` where the question did not fit the judge's context.
+    tokens: generated ones.
+    log_probs: nats, of the labels among the likeliest first tokens, where they were asked for.
+    """
+
+    id: str
+    question: str
+    reply: str
+    ended: str
+    tokens: int
+    log_probs: Mapping[str, float] | None = None
+
+
+Record = Prompt | Response | Translation | Pair | Reply
+_OPTIONAL = ("answer", "follow_ups", "log_probs")
 
 
 def to_json(record: Record) -> dict[str, Any]:
-    """The record's fields in order; an absent optional answer is left out."""
+    """The record's fields in order; an absent optional one is left out."""
     values = asdict(record)
-    if isinstance(record, Prompt) and record.answer is None:
-        del values["answer"]
+    for name in _OPTIONAL:
+        if name in values and values[name] in (None, ()):
+            del values[name]
     return values

@@ -67,6 +67,7 @@ def _prompts(job: Job) -> Outcome:
 
     config, languages = job.config.prompts, job.config.languages.trained
     aligned = prompts.load(config, languages)
+    prompts.refuse_conversations(aligned, config)
     schedule, iteration = job.config.prompt_schedule, job.stage.iteration
     chosen = prompts.select(aligned, config, schedule, iteration, job.config.seed)
     for language, records in chosen.items():

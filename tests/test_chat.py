@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lidr.chat import ChatFormat
 from lidr.errors import LidrError
+from lidr.records import Turn
 from tests import tiny
 
 BOS, END = 1, 2
@@ -53,6 +54,6 @@ def test_a_tokenizer_without_template_is_refused() -> None:
 @given(st.text(max_size=40), st.text(max_size=10))
 def test_prompt_and_response_ids_decode_to_their_texts(user: str, response: str) -> None:
     chat = ChatFormat(tiny.tokenizer(), None)
-    assert chat.batch_prompt_ids([(user, "")]) == [chat.prompt_ids(user)]
+    assert chat.batch_prompt_ids([Turn(user)]) == [chat.prompt_ids(user)]
     clean = not any(special in response for special in tiny.SPECIAL)
     assert not clean or chat.decode(chat.response_ids(response)) == response

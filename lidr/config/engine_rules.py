@@ -22,13 +22,14 @@ _VLLM_TEMPERATURE = 2.0
 
 def violations(config: RunConfig) -> Iterator[LidrError]:
     """Every broken rule of the engine, the translator and its engine."""
-    yield from _engine(config.engine, "engine")
+    yield from one_engine(config.engine, "engine")
     yield from _served(config)
     yield from _translator(config)
     yield from _vllm(config)
 
 
-def _engine(engine: EngineConfig, where: str) -> Iterator[LidrError]:
+def one_engine(engine: EngineConfig, where: str) -> Iterator[LidrError]:
+    """Every broken rule of one engine."""
     yield from POSITIVE(where, {"batch_size": engine.batch_size, "processes": engine.processes})
     if engine.token_budget is not None:
         yield from POSITIVE(where, {"token_budget": engine.token_budget})
@@ -122,7 +123,7 @@ def _translator(config: RunConfig) -> Iterator[LidrError]:
                 instead="type translator=engine translator.model.path=<folder or hub id>",
             )
         if translator.engine is not None:
-            yield from _engine(translator.engine, "translator.engine")
+            yield from one_engine(translator.engine, "translator.engine")
     elif translator.engine is not None or translator.model is not None:
         yield LidrError(
             f"{translator.kind} reads neither engine nor model",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from functools import cache
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +17,8 @@ from lidr.config import rules
 from lidr.config.schema import RunConfig
 from lidr.errors import ConfigError, LidrError, did_you_mean
 
+_Root = TypeVar("_Root")
+
 
 def from_mapping(values: Mapping[str, Any]) -> RunConfig:
     """Validates plain values against the schema and the rules between them.
@@ -25,19 +26,30 @@ def from_mapping(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: with every problem found, each naming its config path.
     """
+    return validated(values, RunConfig, rules.violations)
+
+
+def validated(
+    values: Mapping[str, Any], root: type[_Root], violations: Callable[[_Root], Iterable[LidrError]]
+) -> _Root:
+    """Validates plain values against a schema and the rules between them.
+
+    Raises:
+        ConfigError: with every problem found, each naming its config path.
+    """
     try:
-        config = _adapter().validate_json(json.dumps(values), strict=True, extra="forbid")
+        config: _Root = _adapter(root).validate_json(json.dumps(values), strict=True, extra="forbid")
     except ValidationError as error:
-        raise ConfigError(_explain(dict(e)) for e in error.errors()) from None
-    problems = list(rules.violations(config))
+        raise ConfigError(_explain(dict(e), root) for e in error.errors()) from None
+    problems = list(violations(config))
     if problems:
         raise ConfigError(problems)
     return config
 
 
-def to_mapping(config: RunConfig) -> dict[str, Any]:
-    """Plain values (dicts, lists, strings, numbers) of a configuration."""
-    values: dict[str, Any] = _adapter().dump_python(config, mode="json")
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Plain values (dicts, lists, strings, numbers) of a configuration, or of a section of one."""
+    values: dict[str, Any] = _adapter(type(config)).dump_python(config, mode="json")
     return values
 
 
@@ -64,25 +76,29 @@ def read_config(path: Path) -> RunConfig:
     return from_mapping(values)
 
 
-@cache
-def _adapter() -> TypeAdapter[RunConfig]:
-    return TypeAdapter(RunConfig)
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
-def schema_keys() -> frozenset[str]:
-    """Every dotted key the schema knows; ``*`` stands for a free name, as in ``evaluation.*.kind``."""
-    return frozenset(_walk(RunConfig, ""))
+def _adapter(root: Any) -> TypeAdapter[Any]:
+    if root not in _ADAPTERS:
+        _ADAPTERS[root] = TypeAdapter(root)
+    return _ADAPTERS[root]
 
 
-def knows(key: str) -> bool:
+def schema_keys(root: type[Any] = RunConfig) -> frozenset[str]:
+    """Every dotted key a schema knows; ``*`` stands for a free name, as in ``evaluation.*.kind``."""
+    return frozenset(_walk(root, ""))
+
+
+def knows(key: str, root: type[Any] = RunConfig) -> bool:
     """Whether a dotted key, a section included, is in the schema."""
     parts = key.split(".")
-    return any(_matches(parts, known.split(".")) for known in schema_keys())
+    return any(_matches(parts, known.split(".")) for known in schema_keys(root))
 
 
-def suggest(key: str) -> str:
+def suggest(key: str, root: type[Any] = RunConfig) -> str:
     """What to type instead of an unknown dotted key."""
-    concrete = sorted(k for k in schema_keys() if "*" not in k)
+    concrete = sorted(k for k in schema_keys(root) if "*" not in k)
     head, _, last = key.rpartition(".")
     siblings = [k.rpartition(".")[2] for k in concrete if k.rpartition(".")[0] == head]
     if siblings and head:
@@ -115,29 +131,29 @@ def _section(hint: Any) -> Any:
     return hint
 
 
-def _explain(error: dict[str, Any]) -> LidrError:
+def _explain(error: dict[str, Any], root: type[Any]) -> LidrError:
     path = ".".join(str(part) for part in error["loc"])
     kind = str(error["type"])
     if kind == "unexpected_keyword_argument":
-        return LidrError("unknown key", where=path, instead=suggest(path))
+        return LidrError("unknown key", where=path, instead=suggest(path, root))
     if kind in ("missing", "missing_argument"):
         return LidrError("has no value", where=path, instead=f"type {path}=<value>")
     shown = json.dumps(error["input"], ensure_ascii=False)
     if kind == "enum":
-        return LidrError(f"{shown} is not a choice", where=path, instead=_enum_choices(error))
+        return LidrError(f"{shown} is not a choice", where=path, instead=_enum_choices(error, root))
     return LidrError(
-        f"{shown} has the wrong type", where=path, instead=f"it must be {_type_name(error['loc'])}"
+        f"{shown} has the wrong type", where=path, instead=f"it must be {_type_name(error['loc'], root)}"
     )
 
 
-def _enum_choices(error: dict[str, Any]) -> str:
-    hint = _type_at(error["loc"])
+def _enum_choices(error: dict[str, Any], root: type[Any]) -> str:
+    hint = _type_at(error["loc"], root)
     choices = [str(m.value) for m in hint] if isinstance(hint, type) and issubclass(hint, Enum) else []
     return did_you_mean(str(error["input"]), choices)
 
 
-def _type_at(loc: tuple[str | int, ...]) -> Any:
-    hint: Any = RunConfig
+def _type_at(loc: tuple[str | int, ...], root: type[Any]) -> Any:
+    hint: Any = root
     for part in loc:
         hint = _section(hint)
         if get_origin(hint) is dict:
@@ -157,8 +173,8 @@ def _present(hint: Any) -> Any:
     return others[0] if is_nullable else hint
 
 
-def _type_name(loc: tuple[str | int, ...]) -> str:
-    hint = _type_at(loc)
+def _type_name(loc: tuple[str | int, ...], root: type[Any]) -> str:
+    hint = _type_at(loc, root)
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join("null" if a is type(None) else _plain(a) for a in get_args(hint))
     return _plain(hint)

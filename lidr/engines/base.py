@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from lidr.config import SamplingConfig
+from lidr.records import Conversation, Turn
 
 
 class FinishReason(StrEnum):
@@ -30,6 +31,8 @@ class Request:
     prefill: text the answer is primed with; the completion's text does not repeat it.
     stop: texts after which the answer ends; the first of them to come stays at its end.
     opening: what `user` begins with, as other requests' do; an engine may compute it once for all of them.
+    before: earlier turns of the conversation, (user, assistant) each.
+    labels: texts whose log-probs as the answer's first token are wanted; only an endpoint gives them.
     """
 
     key: str
@@ -37,6 +40,12 @@ class Request:
     prefill: str = ""
     stop: tuple[str, ...] = ()
     opening: str = ""
+    before: Conversation = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def turn(self) -> Turn:
+        return Turn(self.user, self.prefill, self.before)
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,14 @@ class Completion:
 
     text: empty where the model ended its turn at once.
     tokens: generated tokens, the end-of-turn token included.
+    log_probs: nats, of the request's labels that are among the likeliest first tokens; None where it has no labels.
     """
 
     key: str
     text: str
     finish_reason: FinishReason
     tokens: int
+    log_probs: Mapping[str, float] | None = None
 
 
 @runtime_checkable

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -57,13 +58,27 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """names_stop: whether the server says which stop text ended an answer; stopped_by: the one that did."""
+    """names_stop: whether the server says which stop text ended an answer; stopped_by: the one that did.
+
+    first_tokens: the likeliest first tokens with their log-probs, nats; none where the server does not say.
+    """
 
     text: str
     finish_reason: FinishReason
     usage: Usage | None
     names_stop: bool
     stopped_by: str | None
+    first_tokens: tuple[tuple[str, float], ...] = ()
+
+    def label_log_probs(self, labels: Sequence[str]) -> dict[str, float]:
+        """log P of each label as the first token, in every spelling of it: with spaces, in another case."""
+        found: dict[str, float] = {}
+        by_name = {label.casefold(): label for label in labels}
+        for token, log_prob in self.first_tokens:
+            label = by_name.get(token.strip().casefold())
+            if label is not None:
+                found[label] = found.get(label, 0.0) + math.exp(log_prob)
+        return {label: math.log(share) for label, share in found.items() if share > 0}
 
     def ended(self, request: Request, api: EndpointApi) -> tuple[str, FinishReason]:
         """What the model wrote after the prefill, up to and including the first stop text, and what ended it."""
@@ -87,6 +102,7 @@ class _Choice(BaseModel):
     message: _Message | None = None
     finish_reason: str
     stop_reason: Any = None
+    logprobs: Any = None
 
 
 class _Body(BaseModel):
@@ -128,7 +144,40 @@ def read_answer(body: bytes, api: EndpointApi) -> Answer:
         usage=usage,
         names_stop="stop_reason" in choice.model_fields_set,
         stopped_by=choice.stop_reason if isinstance(choice.stop_reason, str) else None,
+        first_tokens=_first_tokens(choice.logprobs),
     )
+
+
+class _Token(BaseModel):
+    token: str
+    logprob: float = Field(le=0, allow_inf_nan=False)
+
+
+class _Position(BaseModel):
+    top_logprobs: list[_Token]
+
+
+class _ChatLogprobs(BaseModel):
+    content: list[_Position] = Field(min_length=1)
+
+
+class _TextLogprobs(BaseModel):
+    top_logprobs: list[dict[str, float]] = Field(min_length=1)
+
+
+def _first_tokens(reported: Any) -> tuple[tuple[str, float], ...]:
+    """In the form of chats, or of completions."""
+    try:
+        return tuple(
+            (t.token, t.logprob) for t in _ChatLogprobs.model_validate(reported).content[0].top_logprobs
+        )
+    except ValidationError:
+        pass
+    try:
+        first = _TextLogprobs.model_validate(reported).top_logprobs[0]
+    except ValidationError:
+        return ()
+    return tuple((token, value) for token, value in first.items() if math.isfinite(value) and value <= 0)
 
 
 def _usage(reported: Any) -> Usage | None:

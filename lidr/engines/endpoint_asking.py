@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from lidr.config import SamplingConfig
+from lidr.config import EndpointApi, SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
 from lidr.engines.endpoint_answers import Answer, FaultError, RefusedError, context_limit, shown
 from lidr.engines.endpoint_budget import Hold
@@ -22,6 +22,7 @@ from lidr.errors import LidrError
 log = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; the wait doubles from one attempt to the next
+_TOP_LOG_PROBS = {EndpointApi.CHAT: 20, EndpointApi.COMPLETIONS: 5}  # what servers list at most
 _WITHHELD = "content_filter"
 
 
@@ -111,12 +112,16 @@ class Asker:
             fields["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
         if self._names_stop and request.stop:
             fields["stop"] = list(request.stop)
+        if request.labels:
+            count, chat = _TOP_LOG_PROBS[self._endpoint.api], self._endpoint.api is EndpointApi.CHAT
+            fields |= {"logprobs": True, "top_logprobs": count} if chat else {"logprobs": count}
         return fields
 
     def _completion(self, request: Request, answer: Answer, used: Usage) -> Completion:
         self._names_stop |= answer.names_stop
         text, reason = answer.ended(request, self._endpoint.api)
-        return Completion(request.key, text, reason, used.completion_tokens)
+        log_probs = answer.label_log_probs(request.labels) if request.labels else None
+        return Completion(request.key, text, reason, used.completion_tokens, log_probs)
 
     def _counted(self, question: Question, answer: Answer) -> Usage:
         """What an answer took, where the server does not say."""

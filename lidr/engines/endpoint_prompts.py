@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from transformers import AutoConfig, GenerationConfig
 
-from lidr.chat import ChatFormat
+from lidr.chat import ChatFormat, conversation
 from lidr.config import EndpointApi, ModelConfig
 from lidr.engines.base import Request
 from lidr.engines.endings import as_ids
@@ -77,8 +77,8 @@ class _Templated:
         self._chat, self.context = chat, context
 
     def prompt(self, request: Request) -> Prompt:
-        ids = self._chat.prompt_ids(request.user, request.prefill)
-        text = self._chat.prompt_text(request.user, request.prefill)
+        ids = self._chat.prompt_ids(request.user, request.prefill, request.before)
+        text = self._chat.prompt_text(request.user, request.prefill, request.before)
         bare = text.removeprefix(str(self._chat.tokenizer.bos_token or ""))
         for candidate in dict.fromkeys((bare, text)):
             if self._chat.tokenizer(candidate)["input_ids"] == ids:
@@ -99,7 +99,7 @@ class _Messages:
         self.context: int | None = None
 
     def prompt(self, request: Request) -> Prompt:
-        messages = [*self._system, {"role": "user", "content": request.user}]
+        messages = [*self._system, *conversation(request.before), {"role": "user", "content": request.user}]
         tokens = sum(_bytes(m["content"]) + _MESSAGE_TOKENS for m in messages)
         return Prompt({"messages": messages}, tokens)
 

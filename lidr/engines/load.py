@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 
 from lidr.chat import ChatFormat
-from lidr.config import EngineConfig, EngineKind, ModelConfig, RunConfig, TranslatorKind
+from lidr.config import Accelerator, EngineConfig, EngineKind, ModelConfig, RunConfig, TranslatorKind
 from lidr.engines.base import Engine
 from lidr.models import load_model, load_tokenizer, torch_device
 from lidr.paths import resolve_model
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and with which seed an engine runs; threads: of PyTorch, None for its own choice."""
+
+    accelerator: Accelerator
+    threads: int | None
+    seed: int
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Self:
+        """A run's."""
+        return cls(config.trainer.accelerator, config.trainer.threads, config.seed)
 
 
 def load_engine(config: RunConfig, model: str, iteration: int, ledger: Path) -> Engine:
@@ -21,7 +37,7 @@ def load_engine(config: RunConfig, model: str, iteration: int, ledger: Path) -> 
         iteration: t.
         ledger: where an engine that is paid for keeps what the run has used.
     """
-    return _engine(config, config.engine, config.model, model, iteration, ledger)
+    return engine_of(Place.of(config), config.engine, config.model, model, iteration, ledger)
 
 
 def load_translator(config: RunConfig, model: str, iteration: int, ledger: Path) -> Engine:
@@ -31,11 +47,11 @@ def load_translator(config: RunConfig, model: str, iteration: int, ledger: Path)
         return load_engine(config, model, iteration, ledger)
     path = resolve_model(translator.model.path)
     section = "engine" if translator.engine == config.engine else "translator.engine"
-    return _engine(config, translator.engine, translator.model, path, iteration, ledger, section)
+    return engine_of(Place.of(config), translator.engine, translator.model, path, iteration, ledger, section)
 
 
-def _engine(
-    config: RunConfig,
+def engine_of(
+    place: Place,
     engine: EngineConfig,
     model: ModelConfig,
     path: str,
@@ -43,18 +59,25 @@ def _engine(
     ledger: Path,
     section: str = "engine",
 ) -> Engine:
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
+    """An engine around one model.
+
+    Args:
+        path: folder or hub id of the model.
+        iteration, ledger: as of `load_engine`.
+        section: where the engine stands in the configuration, for messages.
+    """
+    if place.threads is not None:
+        torch.set_num_threads(place.threads)
     if engine.kind is EngineKind.VLLM:
         from lidr.engines.vllm import VllmEngine
 
-        return VllmEngine(engine, model, path, config.trainer.accelerator, config.seed)
+        return VllmEngine(engine, model, path, place.accelerator, place.seed)
     if engine.kind is EngineKind.OPENAI:
         from lidr.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(engine, model, path, iteration, ledger, config.seed, section)
+        return OpenAIEngine(engine, model, path, iteration, ledger, place.seed, section)
     from lidr.engines.transformers import TransformersEngine
 
     chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
-    loaded = load_model(path, model.precision, torch_device(config.trainer.accelerator), model.revision)
-    return TransformersEngine(loaded, chat, engine.batch_size, engine.token_budget, config.seed)
+    loaded = load_model(path, model.precision, torch_device(place.accelerator), model.revision)
+    return TransformersEngine(loaded, chat, engine.batch_size, engine.token_budget, place.seed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
+from lidr.records import Turn
 
 WINDOW = 1024  # requests
 _WORTH_SHARING = 8  # tokens
@@ -51,7 +52,7 @@ def windows(
     source, openings = iter(requests), _Openings(chat)
     while chunk := list(itertools.islice(source, WINDOW)):
         left = [request for request in chunk if request.key not in done]
-        prompts = chat.batch_prompt_ids([(r.user, r.prefill) for r in left])
+        prompts = chat.batch_prompt_ids([r.turn for r in left])
         ready = [
             Prepared(r, prompt, openings.shared(r, prompt), _limit(len(prompt), sampling, context))
             for r, prompt in zip(left, prompts, strict=True)
@@ -81,7 +82,7 @@ class _Openings:
         return len(ids) if begins else 0
 
     def _begin(self, opening: str) -> list[int]:
-        prompts = self.chat.batch_prompt_ids([(opening + more, "") for more in _CONTINUATIONS])
+        prompts = self.chat.batch_prompt_ids([Turn(opening + more) for more in _CONTINUATIONS])
         low, high = min(prompts), max(prompts)  # what these two share, all share
         same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))
         return [token for token, _ in same]

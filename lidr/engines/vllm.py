@@ -77,7 +77,7 @@ class VllmEngine:
     ) -> list[Completion]:
         """Hands requests over; returns those that find no room in the context."""
         refused = []
-        prompts = self.chat.batch_prompt_ids([(r.user, r.prefill) for r in batch])
+        prompts = self.chat.batch_prompt_ids([r.turn for r in batch])
         for request, ids in zip(batch, prompts, strict=True):
             room = self._context - len(ids)
             if room <= 0:

@@ -16,7 +16,7 @@ from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
 from lidr.estimate.sizes import line, utf8
 from lidr.estimate.stored import Stored, StoredAnswers
-from lidr.records import Prompt, Response
+from lidr.records import Prompt, Response, Turn
 from lidr.stages import Stage, StageKind
 
 _OUTCOME_BYTES = 110  # a line of outcomes.jsonl
@@ -117,7 +117,7 @@ class Answering:
         verbosities = lengths.verbosities(writings, self.config.languages.dominant)
         found = {}
         for code, records in prompts.items():
-            asked = counter.prompts([(p.prompt, "") for p in records]).expected / len(records)
+            asked = counter.prompts([Turn(p.prompt) for p in records]).expected / len(records)
             writing, cap = writings[code], self.model.cap(sampling, asked)
             if (known := stored[code]) is not None:
                 found[code] = lengths.from_stored(known, writing, cap)
@@ -142,7 +142,7 @@ class Answering:
         fixed = empty * len(prompts) + utf8(p.prompt for p in prompts)
         return Need(
             requests=Range.exact(len(prompts)),
-            prompt_tokens=self.model.counter.prompts([(p.prompt, "") for p in prompts]),
+            prompt_tokens=self.model.counter.prompts([Turn(p.prompt) for p in prompts]),
             answer_tokens=answer.tokens * len(prompts),
             bytes=answer.bytes * len(prompts) + Range.exact(fixed),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,13 +15,13 @@ from lidr.estimate import assumed
 from lidr.estimate.files import local_folder
 from lidr.estimate.ranges import NOTHING, Range
 from lidr.estimate.sizes import utf8
+from lidr.records import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lidr.chat import ChatFormat
 
-Turn = tuple[str, str]  # the user's message, and what the answer is primed with
 _GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
@@ -68,7 +69,8 @@ class ByteCounter:
         self._template = assumed.TEMPLATE_TOKENS + system
 
     def prompts(self, turns: Sequence[Turn]) -> Range:
-        return self.texts([text for turn in turns for text in turn]) + self._template * len(turns)
+        texts = [text for turn in turns for text in (turn.user, turn.prefill, *chain(*turn.before))]
+        return self.texts(texts) + self._template * sum(1 + len(turn.before) for turn in turns)
 
     def texts(self, texts: Sequence[str]) -> Range:
         size = utf8(texts)

@@ -176,7 +176,7 @@ class _Timed:
 
     def _many(self, requests: Sequence[Request], few: AnswerSpeed) -> int:
         """As many together as the engine takes, but no more than it reads in the time for a measurement."""
-        asked = self.counter.prompts([(r.user, r.prefill) for r in requests]).expected / max(1, len(requests))
+        asked = self.counter.prompts([r.turn for r in requests]).expected / max(1, len(requests))
         in_time = int(_SECONDS / max(1e-9, asked * few.prompt_token))
         return min(self.most, max(_FEW, in_time), max(1, len(requests) // 2))
 
@@ -191,7 +191,7 @@ class _Timed:
 
     def _ask(self, requests: Sequence[Request], new_tokens: int) -> tuple[_Time, list[Completion]]:
         sampling = replace(self.sampling, max_new_tokens=new_tokens)
-        asked = self.counter.prompts([(r.user, r.prefill) for r in requests]).expected
+        asked = self.counter.prompts([r.turn for r in requests]).expected
         started = time.perf_counter()
         completions = [c for some in self.engine.stream(requests, sampling) for c in some]
         seconds = time.perf_counter() - started

@@ -13,7 +13,7 @@ from lidr.estimate.lengths import ONE
 from lidr.estimate.need import Need
 from lidr.estimate.ranges import NOTHING, Range, total
 from lidr.estimate.sizes import line, utf8
-from lidr.records import Pair
+from lidr.records import Pair, Turn
 from lidr.stages import Stage, StageKind
 
 _STEP_BYTES = 1000  # a step's lines of metrics.jsonl and timing.jsonl; the language means make most of it
@@ -77,12 +77,12 @@ class Training:
         path = self.left.run.folder(Stage(StageKind.PAIRS, iteration)) / "pairs.jsonl"
         records = [Pair(**record) for record in jsonl.read(path)]
         counter = self.answering.model.counter
-        counter.prompts([(p.prompt, "") for p in records])
+        counter.prompts([Turn(p.prompt) for p in records])
         counter.texts([text for p in records for text in (p.chosen, p.rejected)])
         return [
             MeanPair(
                 ONE,
-                counter.prompts([(p.prompt, "")]).expected,
+                counter.prompts([Turn(p.prompt)]).expected,
                 counter.texts([p.chosen]) + ONE,
                 counter.texts([p.rejected]) + ONE if self._reads_rejected else NOTHING,
                 NOTHING,
@@ -100,7 +100,7 @@ class Training:
             dominant = code == languages.dominant
             if (PairType.EN if dominant else PairType.NL) not in types:
                 continue
-            turns = [(p.prompt, "") for p in records]
+            turns = [Turn(p.prompt) for p in records]
             asked = self.answering.model.counter.prompts(turns).expected / len(records)
             text = answers[code].text_tokens + ONE
             frame = line(_pair(code)) + utf8(p.prompt for p in records) / len(records)

@@ -11,7 +11,7 @@ from lidr.estimate.asking import Answering, Asked
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
 from lidr.estimate.sizes import line, utf8
-from lidr.records import Response, Translation
+from lidr.records import Response, Translation, Turn
 from lidr.stages import Stage, StageKind
 from lidr.synthesis.read import directions
 from lidr.synthesis.tags import Tags
@@ -78,7 +78,7 @@ class _Direction:
     def _asked(self, sources: Sequence[str]) -> Range:
         """Prompt tokens of translating these texts."""
         tags, opening = self.translating.tags, self.translating.config.translator.open_tag
-        turns = [(tags.request(text, self.source, self.target), opening) for text in sources]
+        turns = [Turn(tags.request(text, self.source, self.target), opening) for text in sources]
         return self.asked.counter.prompts(turns)
 
     def _sent(self, requests: Range, prompt_tokens: Range, characters: Range) -> Need:

@@ -53,8 +53,8 @@ def write_scores(folder: Path, scores: Iterable[Score]) -> None:
 
 
 def collect_scores(run: Path) -> list[Score]:
-    """The scores of every model of a run that is evaluated so far."""
-    paths = run.glob(f"iteration-*/evaluation/{SCORES}")
+    """The scores of every model of a run that is evaluated so far, then what judges say of them."""
+    paths = [*run.glob(f"iteration-*/evaluation/{SCORES}"), *sorted(run.glob(f"judging/*/{SCORES}"))]
     return sorted((s for path in paths for s in _scores(_read(path), path)), key=lambda s: s.iteration)
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 
 from lidr import prompts as prompt_sets
 from lidr.config import (
@@ -18,6 +19,7 @@ from lidr.config import (
 )
 from lidr.engines.base import Engine
 from lidr.evaluation import lab, outcomes, reward_accuracy
+from lidr.evaluation.conversation import answer_later_turns, turn_answers, turns
 from lidr.evaluation.kinds import KINDS, Kind
 from lidr.evaluation.outcomes import Outcome, observations
 from lidr.evaluation.results import write_scores
@@ -74,10 +76,11 @@ def answer(benchmark: BenchmarkConfig, prompts: Prompts, engine: Engine, folder:
     """Stores the model's greedy answers as ``<language>.jsonl``; what an earlier attempt stored stays."""
     folder.mkdir(parents=True, exist_ok=True)
     generate(prompts, engine, _sampling(benchmark), folder)
+    answer_later_turns(prompts, engine, _sampling(benchmark), folder)
 
 
 def answer_jobs(config: RunConfig, folder: Path) -> list[Job]:
-    """The files of `answer`, of every benchmark of a run."""
+    """The files of `answer`, of every benchmark of a run; of conversations those of the first turn."""
     return [
         job
         for name, benchmark in config.evaluation.items()
@@ -106,11 +109,7 @@ def score(
         LidrError: an answer is missing or belongs to another prompt.
     """
     kind = KINDS[benchmark.kind]
-    found = [
-        kind.outcome(prompt, response, languages.all)
-        for code in prompts
-        for prompt, response in outcomes.answered(prompts[code], folder / f"{code}.jsonl")
-    ]
+    found = [o for own in prompts.values() for o in _outcomes(kind, own, folder, languages)]
     outcomes.write(folder, found)
     present = [code for code in languages.all if prompts.get(code)]
     return [
@@ -118,6 +117,23 @@ def score(
         for metric in kind.metrics
         for entry in _metric_scores(folder.name, kind, found, metric, present, languages, iteration)
     ]
+
+
+def _outcomes(
+    kind: Kind, prompts: Sequence[Prompt], folder: Path, languages: LanguagesConfig
+) -> Iterator[Outcome]:
+    """Of each prompt; a conversation's measurements are the means over its turns."""
+    by_prompt: dict[str, list[Outcome]] = {}
+    for turn in range(1, turns({"": prompts}) + 1):
+        for prompt, response in turn_answers(prompts, folder, turn):
+            by_prompt.setdefault(prompt.id, []).append(kind.outcome(prompt, response, languages.all))
+    for first, *later in by_prompt.values():
+        every = [first, *later]
+        values = {
+            metric: fmean(o.values[metric] for o in every if metric in o.values)
+            for metric in dict.fromkeys(m for o in every for m in o.values)
+        }
+        yield Outcome(first.id, first.language, values)
 
 
 def _metric_scores(

@@ -24,6 +24,8 @@ class Score:
     value: shares are 0 to 1; None where nothing could be measured.
     low, high: 95 % interval; None where there is none.
     n: problems behind the value.
+    p: p-value of a test that there is no difference, where the metric is one; Holm-adjusted over languages.
+    gate: why the value is not to be relied on, where a gate that was set beforehand says so.
     """
 
     benchmark: str
@@ -34,6 +36,8 @@ class Score:
     low: float | None
     high: float | None
     n: int
+    p: float | None = None
+    gate: str | None = None
 
     @classmethod
     def of(cls, benchmark: str, language: str, iteration: int, metric: str, estimate: Estimate) -> Self:
@@ -55,7 +59,9 @@ class Score:
             ) from None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Its fields; p and gate only where there are any."""
+        values = asdict(self)
+        return {k: v for k, v in values.items() if v is not None or k not in ("p", "gate")}
 
 
 def imbalance_gap(metric: str) -> str:

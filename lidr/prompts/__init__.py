@@ -2,6 +2,15 @@
 
 from lidr.prompts.align import AlignedPrompts, AlignmentReport, Finding, LanguageReport
 from lidr.prompts.load import load
-from lidr.prompts.select import check_enough, select
+from lidr.prompts.select import check_enough, refuse_conversations, select
 
-__all__ = ["AlignedPrompts", "AlignmentReport", "Finding", "LanguageReport", "check_enough", "load", "select"]
+__all__ = [
+    "AlignedPrompts",
+    "AlignmentReport",
+    "Finding",
+    "LanguageReport",
+    "check_enough",
+    "load",
+    "refuse_conversations",
+    "select",
+]

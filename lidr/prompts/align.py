@@ -94,7 +94,7 @@ def _stands_once(rows: Sequence[Item]) -> bool:
 
 def _prompts(language: str, table: Mapping[str, Sequence[Item]], ids: Iterable[str]) -> tuple[Prompt, ...]:
     rows = (table[identity][0] for identity in ids)
-    return tuple(Prompt(row.id, language, row.text, row.answer) for row in rows)
+    return tuple(Prompt(row.id, language, row.text, row.answer, row.follow_ups) for row in rows)
 
 
 def _report(language: str, table: Mapping[str, Sequence[Item]], union: Mapping[str, Item]) -> LanguageReport:

@@ -14,12 +14,16 @@ from lidr.prompts.locate import locate
 
 
 class Item(NamedTuple):
-    """A prompt of one language; `text` is empty where the file gives none, `where` is file:line."""
+    """A prompt of one language; `text` is empty where the file gives none, `where` is file:line.
+
+    follow_ups: the user's later turns, where the file gives a list of turns.
+    """
 
     id: str
     text: str
     answer: str | None
     where: str
+    follow_ups: tuple[str, ...] = ()
 
 
 def items(config: PromptsConfig, language: str) -> Iterator[Item]:
@@ -43,12 +47,13 @@ def _item(row: Row, path: Path, positional: str, config: PromptsConfig, language
     identity = positional if config.id_key is None else _id(row.values, config, where)
     if config.strip_language_prefix and config.id_key is not None:
         identity = identity.removeprefix(language)
-    text = _text(row.values, config, where)
+    text, *follow_ups = _turns(row.values, config, where)
     return Item(
         identity,
         wrap(text, config.instruction, language) if text.strip() else "",
         _answer(row, config, where),
         where,
+        tuple(follow_ups),
     )
 
 
@@ -79,8 +84,22 @@ def _id(values: Mapping[str, Any], config: PromptsConfig, where: str) -> str:
     return _encodable(str(value), where)
 
 
-def _text(values: Mapping[str, Any], config: PromptsConfig, where: str) -> str:
+def _turns(values: Mapping[str, Any], config: PromptsConfig, where: str) -> list[str]:
+    """A prompt's text, or the turns of a conversation where the file gives a list of texts."""
     value = _value(values, config.prompt_key, "prompts.prompt_key", where, None)
+    if not isinstance(value, list):
+        return [_text(value, config, where)]
+    turns = [_text(turn, config, where) for turn in value]
+    if not turns or not all(turn.strip() for turn in turns):
+        raise LidrError(
+            f"the turns under {config.prompt_key!r} are {'none' if not turns else 'not all there'}",
+            where=where,
+            instead='write a list of texts: ["...", "..."]',
+        )
+    return turns
+
+
+def _text(value: object, config: PromptsConfig, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):

@@ -56,6 +56,22 @@ def check_enough(
     )
 
 
+def refuse_conversations(aligned: AlignedPrompts, config: PromptsConfig) -> None:
+    """The loop answers single prompts.
+
+    Raises:
+        LidrError: a prompt is a list of turns.
+    """
+    for prompts in aligned.by_language.values():
+        found = next((p for p in prompts if p.follow_ups), None)
+        if found is not None:
+            raise LidrError(
+                f"the prompt {found.id!r} is a conversation of {1 + len(found.follow_ups)} turns",
+                where=f"prompts {config.name!r}",
+                instead="take prompts of one turn; conversations are for benchmarks",
+            )
+
+
 def _order(count: int, shuffle: bool, seed: int) -> Sequence[int]:
     order = list(range(count))
     if shuffle:

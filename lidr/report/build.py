@@ -84,7 +84,9 @@ def _sections(runs: Sequence[Run], frame: pd.DataFrame, drawn: Sequence[Path]) -
     for number, group in enumerate(seed_groups(runs), start=1):
         yield _Section(f"Over {len(group)} seeds: {group[0].config.name}", tuple(seed_grids(group, number)))
     for benchmark in benchmarks(runs):
-        pictures = tuple(p for p in drawn if p.suffix == ".png" and p.name.startswith(f"{benchmark}-"))
+        pictures = tuple(
+            p for p in drawn if p.suffix == ".png" and p.name.startswith(f"{figures.slug(benchmark)}-")
+        )
         if len(runs) == 1:
             own = tuple(g for g in grids.run_grids(runs[0], frame) if g.name.startswith(f"{benchmark}-"))
             yield _Section(_title(benchmark, runs), own, pictures)
@@ -116,6 +118,9 @@ def _stages(runs: Sequence[Run], frame: pd.DataFrame, drawn: Sequence[Path]) -> 
 def _title(benchmark: str, runs: Sequence[Run]) -> str:
     kinds = [str(run.config.evaluation[benchmark].kind) for run in runs if benchmark in run.config.evaluation]
     note = " (synthetic lab world)" if "lab" in kinds else ""
+    if "@" in benchmark:
+        what, _, judge = benchmark.partition("@")
+        return f"{what}: agreement of the judges" if judge == "agreement" else f"{what}, judged by {judge}"
     return f"Benchmark {benchmark}{note}" if benchmark != PAIRS else PAIRS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from lidr.report.runs import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BY_LANGUAGE = ("accuracy", "on_target", "off_target")
+_BY_LANGUAGE = ("accuracy", "on_target", "off_target", "win_rate")
 _WITH_GAP = ("accuracy", "joint")
 _CURVES = {"loss": "loss (nats)", "margin": "margin (nats)"}
 _SMOOTH = 15
@@ -40,6 +41,11 @@ def draw(runs: Sequence[Run], frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Writes every figure there are numbers for, as PNG and PDF."""
     with plotting_style():
         return _draw(runs, frame, folder)
+
+
+def slug(benchmark: str) -> str:
+    """How the names of a benchmark's figures begin."""
+    return re.sub(r"[^\w.-]+", "_", benchmark)
 
 
 def _draw(runs: Sequence[Run], frame: pd.DataFrame, folder: Path) -> list[Path]:
@@ -80,7 +86,7 @@ def _by_language(
     for axes, run in zip(panels.flat, runs, strict=False):
         place_labels(axes, _end_labels(select(frame, run=run.label), run, shapes))
     _caption(figure, runs, f"{style(metric).title} on {benchmark}" if len(runs) > 1 else "")
-    return save(figure, folder, f"{benchmark}-{metric}-by-language")
+    return save(figure, folder, f"{slug(benchmark)}-{metric}-by-language")
 
 
 def _line_shapes(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
@@ -169,7 +175,7 @@ def _gap(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: Path)
     else:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5)
     _caption(figure, runs)
-    return save(figure, folder, f"{benchmark}-imbalance-gap")
+    return save(figure, folder, f"{slug(benchmark)}-imbalance-gap")
 
 
 def _changes(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: Path) -> list[Path]:
@@ -202,7 +208,7 @@ def _changes(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: P
     axes.set_title(f"Change in {style(metric).title.lower()} on {benchmark}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5)
     _caption(figure, runs)
-    return save(figure, folder, f"{benchmark}-{metric}-change")
+    return save(figure, folder, f"{slug(benchmark)}-{metric}-change")
 
 
 def _training(runs: Sequence[Run], folder: Path) -> list[Path]:

@@ -18,13 +18,17 @@ from lidr.evaluation.statistics import RATE_DIFFERENCE, difference
 from lidr.report.metrics import model
 from lidr.report.runs import Run
 
-COLUMNS = ("run", "benchmark", "language", "iteration", "model", "metric", "value", "low", "high", "n", "p")
+COLUMNS = (
+    *("run", "benchmark", "language", "iteration", "model", "metric"),
+    *("value", "low", "high", "n", "p", "gate"),
+)
 
 
 def tidy(runs: Sequence[Run]) -> pd.DataFrame:
     """All scores of all runs, then what changed from M_0 to the last model; shares are 0 to 1.
 
-    p: of a change, by a paired permutation test; those of a metric's languages are Holm-adjusted together.
+    p: of a change or a comparison, by a paired permutation test; those of a metric's languages are Holm-adjusted
+    together. gate: why a value is not to be relied on.
     """
     return pd.DataFrame([row for run in runs for row in _rows(run)], columns=list(COLUMNS)).astype(
         {"value": float, "low": float, "high": float, "p": float}
@@ -33,7 +37,7 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
 
 def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
     for s in run.scores:
-        yield _row(run, s, model(s.iteration))
+        yield _row(run, s, model(s.iteration), s.p)
     for benchmark in run.config.evaluation:
         last = last_iteration(run.scores, benchmark)
         if last:
@@ -42,7 +46,8 @@ def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
 
 
 def _row(run: Run, s: Score, name: str, p: float | None = None) -> tuple[Any, ...]:
-    return (run.label, s.benchmark, s.language, s.iteration, name, s.metric, s.value, s.low, s.high, s.n, p)
+    place = (run.label, s.benchmark, s.language, s.iteration, name, s.metric)
+    return (*place, s.value, s.low, s.high, s.n, p, s.gate)
 
 
 def change_name(last: int) -> str:

@@ -36,18 +36,30 @@ def run_grids(run: Run, frame: pd.DataFrame, prefix: str = "") -> Iterator[Grid]
     """One run's benchmark tables: a row a language, a column a model, then what changed."""
     mine = select(frame, run=run.label)
     for benchmark in benchmarks([run]):
-        last = last_iteration(run.scores, benchmark)
-        models = [model(t) for t in range(run.config.iterations + 1)]
-        columns = [*models, change_name(last)] if last else models
+        of_benchmark = select(mine, benchmark=benchmark)
+        columns = _columns(run, of_benchmark, benchmark)
         for metric in metrics_of(mine, benchmark):
-            yield _by_model(run, select(mine, benchmark=benchmark), benchmark, metric, columns, prefix)
+            yield _by_model(run, of_benchmark, benchmark, metric, columns, prefix)
+
+
+def _columns(run: Run, frame: pd.DataFrame, benchmark: str) -> list[str]:
+    """Every model and what changed; of what judges say, the models they were shown."""
+    models = [model(t) for t in range(run.config.iterations + 1)]
+    if _is_judged(benchmark):
+        return [name for name in models if name in set(frame["model"])]
+    last = last_iteration(run.scores, benchmark)
+    return [*models, change_name(last)] if last else models
+
+
+def _is_judged(benchmark: str) -> bool:
+    return "@" in benchmark
 
 
 def _by_model(
     run: Run, frame: pd.DataFrame, benchmark: str, metric: str, columns: Sequence[str], prefix: str
 ) -> Grid:
     cells = _cells(frame, "model")
-    tests = _tests(frame, metric)
+    tests = _tests(frame, metric, columns[-1])
     rows = []
     for language in _languages([run], frame, metric):
         values = [_cell(cells, language, metric, c) for c in columns]
@@ -61,16 +73,31 @@ def _by_model(
     return Grid(
         name=f"{prefix}{benchmark}-{metric}",
         title=f"{style(metric).title}{unit}",
-        header=("language", "n", *columns, *(("p",) if tests else ())),
+        header=("language", "n", *columns, *((_p_header(columns[-1]),) if tests else ())),
         rows=tuple(rows),
-        note=f"{style(metric).title}: {style(metric).meaning}." if style(metric).meaning else "",
+        note=" ".join(_notes(frame, metric)),
         source=select(frame, metric=[metric, imbalance_gap(metric)]),
     )
 
 
-def _tests(frame: pd.DataFrame, metric: str) -> dict[str, float]:
-    """The p-values of what changed, by language; the gap's under its row."""
-    chosen = select(frame, metric=[metric, imbalance_gap(metric)]).dropna(subset="p")
+def _p_header(column: str) -> str:
+    return "p" if " - " in column else f"p, {column}"
+
+
+def _notes(frame: pd.DataFrame, metric: str) -> Iterator[str]:
+    if style(metric).meaning:
+        yield f"{style(metric).title}: {style(metric).meaning}."
+    gated = select(frame, metric=metric).dropna(subset="gate")
+    if len(gated):
+        reasons = "; ".join(
+            f"{r.language}, {r.model}: {r.gate}" for r in gated.drop_duplicates("gate").itertuples()
+        )
+        yield f"In brackets: not to be relied on, by a gate that was set beforehand ({reasons})."
+
+
+def _tests(frame: pd.DataFrame, metric: str, column: str) -> dict[str, float]:
+    """The p-values of the last column, by language; the gap's under its row."""
+    chosen = select(frame, metric=[metric, imbalance_gap(metric)], model=column).dropna(subset="p")
     return dict(zip(chosen["language"], chosen["p"], strict=True))
 
 
@@ -158,12 +185,13 @@ def _languages(runs: Sequence[Run], frame: pd.DataFrame, metric: str, pairs: boo
 
 def _cells(frame: pd.DataFrame, column: str) -> dict[Key, str]:
     """Text by language, metric and column; differences carry their sign."""
-    return {
-        (str(r.language), str(r.metric), str(getattr(r, column))): written(
-            str(r.metric), *map(_known, (r.value, r.low, r.high)), signed=" - " in str(r.model)
-        )
-        for r in frame.itertuples()
-    }
+    found = {}
+    for r in frame.itertuples():
+        numbers = map(_known, (r.value, r.low, r.high))
+        text = written(str(r.metric), *numbers, signed=" - " in str(r.model))
+        key = (str(r.language), str(r.metric), str(getattr(r, column)))
+        found[key] = f"({text})" if isinstance(r.gate, str) else text
+    return found
 
 
 def _known(value: object) -> float | None:

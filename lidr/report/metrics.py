@@ -25,6 +25,10 @@ class MetricStyle:
     digits: int = 1
 
 
+def _rating(meaning: str) -> MetricStyle:
+    return MetricStyle("Rating", "0 to 10", meaning, 1.0, 2)
+
+
 _STYLES = {
     "accuracy": MetricStyle("Accuracy", "%", "the number in the answer is right, in whatever language"),
     "joint": MetricStyle("Right and on target", "%", "right, and in the prompt's language"),
@@ -42,8 +46,31 @@ _STYLES = {
     "characters": MetricStyle("Answer length", "characters", "mean over answers", 1.0),
     "tokens": MetricStyle("Answer length in tokens", "tokens", "mean over answers", 1.0),
     "reward_accuracy": MetricStyle(
-        "Reward accuracy", "%", "chosen right and rejected wrong, among pairs in which exactly one is right"
+        "Reward accuracy",
+        "%",
+        "the chosen answer is the better one, among pairs in which one is better: by exact checks, or by a judge",
     ),
+    "win_rate": MetricStyle(
+        "Win rate", "%", "comparisons the model wins, ties counted as half; p tests it against 50 %"
+    ),
+    "lc_win_rate": MetricStyle(
+        "Win rate at equal length", "%", "by a logistic regression on the difference in length"
+    ),
+    "win": MetricStyle("Wins", "%", "comparisons in which the model's answer is preferred"),
+    "tie": MetricStyle("Ties", "%", "no preference, or another one when the answers are exchanged"),
+    "lose": MetricStyle("Losses", "%", "comparisons in which the opponent's answer is preferred"),
+    "swap_consistency": MetricStyle(
+        "Swap consistency", "%", "both orders of the answers name the same winner, among open comparisons"
+    ),
+    "first_wins": MetricStyle(
+        "First answer wins", "%", "over both orders; far from 50 % the judge prefers a position"
+    ),
+    "unread": MetricStyle("Unread replies", "%", "no verdict could be read from them: left out"),
+    "rating": _rating("the judge's, 0 to 10; its scale differs between languages"),
+    "rating_self_generated": _rating("of answers the model wrote in the language"),
+    "rating_self_translated": _rating("of answers it translated into the language"),
+    "kappa": MetricStyle("Kappa", "", "agreement of the judges beyond chance, over comparisons", 1.0, 2),
+    "alpha": MetricStyle("Krippendorff's alpha", "", "agreement of the judges, over comparisons", 1.0, 2),
     "decided": MetricStyle("Decided pairs", "%", "pairs in which exactly one answer is right"),
     "chosen_correct": MetricStyle("Chosen answers right", "%", "over all pairs"),
     "rejected_correct": MetricStyle("Rejected answers right", "%", "over all pairs"),

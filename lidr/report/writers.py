@@ -48,7 +48,7 @@ def markdown(grid: Grid) -> str:
 
 
 def _is_numeric(grid: Grid, column: int) -> bool:
-    return all(re.match(r"[-+<]?\d|-$|$", row[column]) for row in grid.rows)
+    return all(re.match(r"\(?[-+<]?\d|-$|$", row[column]) for row in grid.rows)
 
 
 def escape_markdown(text: str) -> str:
@@ -105,7 +105,7 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
     safe = frame.copy()
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = safe[column].map(harmless)
+            safe[column] = safe[column].map(harmless, na_action="ignore")
     text: str = safe.to_csv(index=False, lineterminator="\n")
     return text
 

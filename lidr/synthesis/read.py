@@ -58,7 +58,8 @@ def prompts(path: Path, language: str) -> Iterator[Prompt]:
         texts = _texts(record, ("id", "language", "prompt"), where)
         answer = record.get("answer")
         _check_language(texts["language"], language, where)
-        yield Prompt(**texts, answer=None if answer is None else str(answer))
+        answer = None if answer is None else str(answer)
+        yield Prompt(texts["id"], texts["language"], texts["prompt"], answer)
 
 
 def responses(path: Path, language: str) -> Iterator[Response]:

@@ -19,6 +19,7 @@ class Cursor:
     history_step: the next row of the run's history, counted over all attempts.
     trained: last mirrored optimizer step by iteration (a JSON key, hence text).
     scored, paired: iterations whose scores and pairs are logged. tables: digest by table.
+    later: values of scores that came after their iteration's others, by ``<iteration>/<key>``.
     """
 
     history_step: int = 0
@@ -26,6 +27,7 @@ class Cursor:
     scored: list[int] = field(default_factory=list)
     paired: list[int] = field(default_factory=list)
     tables: dict[str, str] = field(default_factory=dict)
+    later: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Cursor:

@@ -111,6 +111,23 @@ class Tracker:
                     self._mirror.summarize(self._changes(iteration))
                     self._save()
 
+    def log_later_scores(self, scores: Sequence[ScoreLike]) -> None:
+        """Logs scores that came after an iteration's others, such as those of judges, each value once."""
+        with self._lock:
+            if self._mirror is None or not self._mirror.alive:
+                return
+            for iteration in sorted({s.iteration for s in scores}):
+                named = {score_key(s): s.value for s in scores if s.iteration == iteration}
+                new = {
+                    key: value
+                    for key, value in named.items()
+                    if value is not None and self._cursor.later.get(f"{iteration}/{key}") != value
+                }
+                if new:
+                    self._cursor.later |= {f"{iteration}/{key}": value for key, value in new.items()}
+                    self._log(self._mirror, {ITERATION: iteration, **new})
+            self._save()
+
     def log_pairs(self, iteration: int, pairs: Path, audit: Path) -> None:
         """Logs the numbers of the audit and a table with a sample of the pairs, once an iteration."""
         with self._lock:

@@ -12,7 +12,7 @@ from lidr import jsonl
 from lidr.chat import ChatFormat
 from lidr.config import PairType, TooLong
 from lidr.errors import LidrError
-from lidr.records import Pair
+from lidr.records import Pair, Turn
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def tokenise(
 
 
 def _encode(pairs: Sequence[Pair], chat: ChatFormat, with_rejected: bool) -> list[TokenPair]:
-    prompts = chat.batch_prompt_ids([(p.prompt, "") for p in pairs])
+    prompts = chat.batch_prompt_ids([Turn(p.prompt) for p in pairs])
     chosen = chat.batch_response_ids([p.chosen for p in pairs])
     rejected = chat.batch_response_ids([p.rejected for p in pairs]) if with_rejected else [None] * len(pairs)
     return [

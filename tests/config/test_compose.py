@@ -24,7 +24,7 @@ SWEEPS = sorted(p.stem for p in (config_folder("sweeps") / "sweep").glob("*.yaml
 GROUPS = sorted(
     f"{p.parent.name}={p.stem}"
     for p in config_folder("conf").glob("*/*.yaml")
-    if p.parent.name != "evaluation"
+    if p.parent.name not in ("evaluation", "judge", "wording")
 )
 ROOT = "prompts.root=/data"
 ALSO_TYPED = {

@@ -54,6 +54,21 @@ def test_a_chat_is_asked_for_with_messages(tmp_path: Path) -> None:
     ]
 
 
+def test_earlier_turns_go_before_the_question(tmp_path: Path, tokenizer: str) -> None:
+    wanted = [Request("k", "and now?", before=(("hello", "hi"),))]
+    with serving(lambda seen: Reply(body=message("yes"))) as server:
+        answers(engine(server.url, tmp_path, **CHAT), wanted)
+        said = server.seen[0].fields["messages"]
+    assert said == [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "hi"},
+        {"role": "user", "content": "and now?"},
+    ]
+    with serving(one) as server:
+        answers(engine(server.url, tmp_path, tokenizer), wanted)
+    assert server.seen[0].fields["prompt"] == "<u>hello<end><a>hi<end><u>and now?<end><a>"
+
+
 @pytest.mark.parametrize(
     ("template", "adds_bos"),
     [

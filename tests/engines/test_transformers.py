@@ -28,7 +28,11 @@ from tests.training.cases import FAMILIES
 
 GREEDY = SamplingConfig(max_new_tokens=24, repetition_penalty=1.1)
 SAMPLED = SamplingConfig(max_new_tokens=24, repetition_penalty=1.0, temperature=1.0, top_p=0.9)
-REQUESTS = [Request(f"k{i}", "word " * (i % 5) + str(i), "<t>" if i % 2 else "") for i in range(11)]
+BEFORE = (("ab", "cd"), ("e", "fg"))
+REQUESTS = [
+    Request(f"k{i}", "word " * (i % 5) + str(i), "<t>" if i % 2 else "", before=BEFORE[: i % 3])
+    for i in range(11)
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def answers(batches: Iterable[list[Completion]]) -> dict[str, Completion]:
 
 def alone(model: PreTrainedModel, chat: ChatFormat, request: Request, sampling: SamplingConfig) -> str:
     """By transformers' own `generate`."""
-    ids = torch.tensor([chat.prompt_ids(request.user, request.prefill)])
+    ids = torch.tensor([chat.prompt_ids(*request.turn)])
     output = model.generate(  # type: ignore[operator]
         input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=sampling.max_new_tokens,
         repetition_penalty=sampling.repetition_penalty, do_sample=False, eos_token_id=2, pad_token_id=0,

@@ -13,8 +13,9 @@ from lidr.config import ModelConfig, Precision
 from lidr.estimate.counting import ByteCounter, counter_of
 from lidr.estimate.ranges import Range
 from lidr.models import load_tokenizer
+from lidr.records import Turn
 
-TURNS = [("What is it?", ""), ("Was ist das?", "<translated>"), ("What is it?", "")]
+TURNS = [Turn("What is it?"), Turn("Was ist das?", "<translated>"), Turn("What is it?")]
 
 
 def named(path: str, system: str | None = None) -> ModelConfig:
@@ -38,7 +39,7 @@ def test_a_tokenizer_with_a_class_of_its_own_is_counted_too(world: Path, tmp_pat
 
 def test_without_a_tokenizer_a_system_prompt_counts_with_every_prompt() -> None:
     counter = ByteCounter(named("x/y", "123456"))
-    assert counter.prompts([("12", ""), ("34", "")]).high == 4 + 2 * (40 + 6)
+    assert counter.prompts([Turn("12"), Turn("34")]).high == 4 + 2 * (40 + 6)
     assert counter.texts(["é"]).high == 2
 
 

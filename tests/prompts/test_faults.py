@@ -26,7 +26,16 @@ def fault(settings):
         (b'{"text": "a"}\n', "en.jsonl:1: has no key 'id' -> choose from text (prompts.id_key=text)"),
         (b'{"id": null, "prompt": "a"}\n', "prompts.id_key=null"),
         (b'{"id": true, "prompt": "a"}\n', "prompts.id_key=null"),
-        (b'{"id": 1, "prompt": ["a"]}\n', "en.jsonl:1: the prompt under 'prompt' is a JSON list, not a text"),
+        (
+            b'{"id": 1, "prompt": {"a": 1}}\n',
+            "en.jsonl:1: the prompt under 'prompt' is a JSON dict, not a text",
+        ),
+        (
+            b'{"id": 1, "prompt": ["a", 2]}\n',
+            "en.jsonl:1: the prompt under 'prompt' is a JSON int, not a text",
+        ),
+        (b'{"id": 1, "prompt": ["a", " "]}\n', "en.jsonl:1: the turns under 'prompt' are not all there"),
+        (b'{"id": 1, "prompt": []}\n', "en.jsonl:1: the turns under 'prompt' are none"),
         (b'{"id": 1, "prompt": "\\ud83d"}\n', "en.jsonl:1: holds half a surrogate pair"),
         (b'{"id": ' + b"1" * 5000 + b', "prompt": "a"}\n', "en.jsonl:1: is not JSON"),
         (b"[" * 100_000 + b"\n", "en.jsonl:1"),

@@ -1,0 +1,52 @@
+"""``lidr outputs RUN``: answers as alpaca_eval's ``model_outputs.json``, for its tools or as another run's opponent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lidr.errors import LidrError
+from lidr.store import RunDirectory
+
+
+def outputs(folder: str, benchmark: str | None, out: str | None) -> int:
+    """Writes ``<out>/<benchmark>/M_<t>/<language>.json`` of every evaluated model.
+
+    Raises:
+        LidrError: the folder is no run, or has no answers to the benchmark.
+    """
+    from lidr.config import read_config
+    from lidr.errors import did_you_mean
+    from lidr.evaluation.run import benchmark_prompts
+    from lidr.judging import model_outputs
+    from lidr.judging.sources import Judged, responses_of
+
+    root = Path(folder)
+    if not (root / "config.yaml").is_file():
+        raise LidrError("is no run", where=folder, instead="a folder such as outputs/lab/<run>")
+    config = read_config(root / "config.yaml")
+    if benchmark is not None and benchmark not in config.evaluation:
+        raise LidrError(
+            f"{benchmark!r} is no benchmark of this run",
+            where=folder,
+            instead=did_you_mean(benchmark, config.evaluation),
+        )
+    target = Path(out) if out else root / "model_outputs"
+    judged, written = Judged(RunDirectory(root), config, 1, 0), 0
+    for name in [benchmark] if benchmark else config.evaluation:
+        prompts = benchmark_prompts(config.evaluation[name], config.languages, config.seed)
+        for t in judged.evaluated(name):
+            for code, own in prompts.items():
+                answers = responses_of(judged.run, name, t, code)
+                path = target / name / f"M_{t}" / f"{code}.json"
+                model_outputs.write(
+                    path, [answers[p.id] for p in own], f"{config.model.name}-M_{t}-{root.name}", name
+                )
+                written += 1
+    if not written:
+        raise LidrError(
+            "has no evaluated model", where=folder, instead="evaluate first: lidr run ... evaluation=[...]"
+        )
+    Console().print(f"outputs {target} ({written} files)", highlight=False, soft_wrap=True, markup=False)
+    return 0

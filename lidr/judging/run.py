@@ -1,0 +1,241 @@
+"""Judging runs: ask what is not asked yet, then make every number from the stored replies.
+
+In a run folder, ``judging/<judge>/`` holds who judged (``judge.json``), the replies, what each comparison and rating
+came to, and ``scores.json``; ``judging/agreement.json`` how far several judges agree.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lidr.config import RunConfig, read_config
+from lidr.config.judge_schema import JudgingConfig, JudgingTask
+from lidr.engines.base import Engine
+from lidr.errors import LidrError, did_you_mean
+from lidr.evaluation import outcomes
+from lidr.evaluation.outcomes import Outcome
+from lidr.evaluation.results import collect_scores, write_results, write_scores
+from lidr.evaluation.scores import Score
+from lidr.judging import agreeing, judges, scoring
+from lidr.judging.judges import Judge
+from lidr.judging.questions import (
+    Comparison,
+    Rated,
+    comparison_job,
+    preferences,
+    rating_job,
+    ratings,
+)
+from lidr.judging.scoring import Place
+from lidr.judging.sources import Judged, Opponent, comparisons
+from lidr.stages import StageKind
+from lidr.store import RunDirectory
+from lidr.synthesis.resume import complete_all
+
+log = logging.getLogger(__name__)
+FOLDER = "judging"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Comparisons of M_t by language. name: the benchmark with its opponent, before the judge's in tables."""
+
+    name: str
+    iteration: int
+    by_language: dict[str, list[Comparison]]
+
+
+@dataclass(frozen=True)
+class RatedAnswers:
+    """Answers of M_t by language. metric: what their ratings are called."""
+
+    name: str
+    iteration: int
+    by_language: dict[str, list[Rated]]
+    metric: str = scoring.RATING
+
+
+def judge_run(folder: Path, config: JudgingConfig) -> list[Score]:
+    """Has every judge judge a run, and writes its scores into the run's results.
+
+    What is stored is not asked again; a killed call goes on where it stopped.
+
+    Args:
+        folder: a run's.
+        config: who judges what.
+
+    Raises:
+        LidrError: there is nothing of what is to be judged, or a judge cannot go on; what was answered stands.
+    """
+    run = RunDirectory(folder)
+    run_config = read_config(folder / "config.yaml")
+    judged = Judged(run, run_config, config.limit, config.seed)
+    with run.locked():
+        compared = list(_compared(judged, config))
+        rated = list(_rated(judged, config))
+        if not compared and not rated:
+            raise LidrError(
+                "nothing that is to be judged is there yet", where=str(folder), instead=_advice(config)
+            )
+        own = [Judge(name, judge, folder / FOLDER / name) for name, judge in config.judges.items()]
+        for judge in own:
+            judge.claim(config.both_orders)
+            with judges.engine(judge, config) as engine:
+                _ask(judge, engine, compared, rated, config)
+        scores = _scores(own, compared, rated, judged, config)
+        write_results(folder / "results.json", collect_scores(folder), run_config)
+    return scores
+
+
+def _compared(judged: Judged, config: JudgingConfig) -> Iterator[Compared]:
+    if JudgingTask.COMPARISONS in config.tasks:
+        for benchmark in _benchmarks(judged.config, config):
+            prompts = judged.prompts(benchmark)
+            for opponent in map(Opponent.parse, config.opponents):
+                for t in _iterations(judged.evaluated(benchmark), config):
+                    found = {
+                        code: comparisons(own, judged.answers(benchmark, t, code), others)
+                        for code, own in prompts.items()
+                        if own and (others := opponent.answers(judged, benchmark, t, own)) is not None
+                    }
+                    if found:
+                        name = f"{benchmark} vs {opponent.name}" if opponent.name else benchmark
+                        yield Compared(name, t, found)
+    if JudgingTask.PAIRS in config.tasks:
+        for t in _iterations(range(1, judged.config.iterations + 1), config):
+            if judged.has(StageKind.PAIRS, t) and (pairs := judged.pairs(t)):
+                yield Compared(JudgingTask.PAIRS, t, pairs)
+
+
+def _rated(judged: Judged, config: JudgingConfig) -> Iterator[RatedAnswers]:
+    if JudgingTask.RATINGS in config.tasks:
+        for benchmark in _benchmarks(judged.config, config):
+            for t in _iterations(judged.evaluated(benchmark), config):
+                yield RatedAnswers(benchmark, t, judged.rated(benchmark, t))
+    if JudgingTask.RESPONSES in config.tasks:
+        for t in _iterations(range(1, judged.config.iterations + 1), config):
+            if judged.has(StageKind.TRANSLATIONS, t):
+                for origin, by_language in judged.responses(t).items():
+                    yield RatedAnswers(JudgingTask.RESPONSES, t, by_language, f"{scoring.RATING}_{origin}")
+
+
+def _benchmarks(run: RunConfig, config: JudgingConfig) -> tuple[str, ...]:
+    """Those that are named, or all of the run."""
+    for name in config.benchmarks:
+        if name not in run.evaluation:
+            raise LidrError(
+                f"{name!r} is no benchmark of the run {run.name}",
+                where="benchmarks",
+                instead=did_you_mean(name, run.evaluation),
+            )
+    return config.benchmarks or tuple(run.evaluation)
+
+
+def _iterations(there: Sequence[int], config: JudgingConfig) -> list[int]:
+    return [t for t in there if not config.iterations or t in config.iterations]
+
+
+def _advice(config: JudgingConfig) -> str:
+    needs = {
+        JudgingTask.COMPARISONS: "evaluate at least M_1, or name an opponent for M_0: opponents=[...]",
+        JudgingTask.RATINGS: "evaluate a benchmark: evaluation=[...]",
+        JudgingTask.PAIRS: "let the run make pairs",
+        JudgingTask.RESPONSES: "let the run translate",
+    }
+    return "; ".join(needs[task] for task in config.tasks) or "type tasks=[comparisons]"
+
+
+def _ask(
+    judge: Judge,
+    engine: Engine,
+    compared: Sequence[Compared],
+    rated: Sequence[RatedAnswers],
+    config: JudgingConfig,
+) -> None:
+    jobs = [
+        comparison_job(own, judge.config, _replies(judge, group, code), both_orders=config.both_orders)
+        for group in compared
+        for code, own in group.by_language.items()
+    ]
+    jobs += [
+        rating_job(own, judge.config, _replies(judge, group, code))
+        for group in rated
+        for code, own in group.by_language.items()
+    ]
+    log.info("%s: %d questions in all", judge.name, sum(job.count for job in jobs))
+    for job in jobs:
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+    complete_all(jobs, engine, f"judge {judge.name}")
+
+
+def _folder(judge: Judge, group: Compared | RatedAnswers) -> Path:
+    what = "comparisons" if isinstance(group, Compared) else group.metric
+    return judge.folder / f"iteration-{group.iteration}" / group.name.replace(" ", "-") / what
+
+
+def _replies(judge: Judge, group: Compared | RatedAnswers, code: str) -> Path:
+    return _folder(judge, group) / f"{code}.jsonl"
+
+
+def _scores(
+    own: Sequence[Judge],
+    compared: Sequence[Compared],
+    rated: Sequence[RatedAnswers],
+    judged: Judged,
+    config: JudgingConfig,
+) -> list[Score]:
+    """All scores, each judge's beside its replies, and their agreement."""
+    by_judge: dict[str, list[Score]] = {judge.name: [] for judge in own}
+    languages, verdicts = judged.config.languages, agreeing.Verdicts()
+    for judge in own:
+        for group in compared:
+            found = _compared_outcomes(judge, group, config, verdicts)
+            outcomes.write(_folder(judge, group), found)
+            place = Place(f"{group.name}@{judge.name}", group.iteration, languages)
+            is_pairs = group.name == JudgingTask.PAIRS
+            metrics = scoring.PAIR_METRICS if is_pairs else scoring.COMPARISON_METRICS
+            by_judge[judge.name] += scoring.comparison_scores(place, found, metrics, config.gates)
+        for answers in rated:
+            found = _rated_outcomes(judge, answers, verdicts)
+            outcomes.write(_folder(judge, answers), found)
+            place = Place(f"{answers.name}@{judge.name}", answers.iteration, languages)
+            by_judge[judge.name] += scoring.rating_scores(
+                place, found, mean_over_languages=config.mean_ratings, metric=answers.metric
+            )
+    agreement = agreeing.scores(verdicts, languages) if len(own) > 1 else []
+    for judge in own:
+        marked = agreeing.gated(by_judge[judge.name], agreement, config.gates, languages)
+        by_judge[judge.name] = marked
+        write_scores(judge.folder, marked)
+    if agreement:
+        write_scores(own[0].folder.parent / "agreement", agreement)
+    return [score for scores in by_judge.values() for score in scores] + agreement
+
+
+def _compared_outcomes(
+    judge: Judge, group: Compared, config: JudgingConfig, verdicts: agreeing.Verdicts
+) -> list[Outcome]:
+    found = []
+    for code, own in group.by_language.items():
+        said = preferences(own, judge.config, _replies(judge, group, code), both_orders=config.both_orders)
+        for comparison, preference in zip(own, said, strict=True):
+            found.append(scoring.compared(comparison, preference))
+            if comparison.is_open:
+                winner = (
+                    None if preference.value is None else (preference.value > 0.5) - (preference.value < 0.5)
+                )
+                verdicts.note((group.name, group.iteration, code), comparison.key, judge.name, winner)
+    return found
+
+
+def _rated_outcomes(judge: Judge, group: RatedAnswers, verdicts: agreeing.Verdicts) -> list[Outcome]:
+    found = []
+    for code, own in group.by_language.items():
+        values = ratings(own, judge.config, _replies(judge, group, code))
+        for answer, value in zip(own, values, strict=True):
+            found.append(scoring.rated(answer, value))
+            verdicts.note((group.name, group.iteration, code), answer.key, judge.name, value, group.metric)
+    return found
