@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
@@ -20,11 +21,16 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lidr.config import RunConfig, from_mapping
-from lidr.config.load import knows, suggest
+from lidr.compose_safety import refuse_foreign_code
+from lidr.config import RunConfig, from_mapping, to_mapping
+from lidr.config.identity import flatten
+from lidr.config.load import knows, suggest, yaml_fault
+from lidr.config.names import secrets_in
 from lidr.errors import ConfigError, LidrError, did_you_mean
+from lidr.printable import short
 
 VERSION_BASE = "1.3"
+_SHOWN = 300  # characters of overrides in an error
 _PACKAGED = Path(__file__).parent / "_config"
 _CHECKOUT = Path(__file__).parent.parent
 
@@ -80,12 +86,26 @@ def compose_sweep(overrides: Sequence[str]) -> list[tuple[list[str], RunConfig]]
         _check(parsed, loader)
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
         base = _compose([*fixed, *_first_choices(parsed)], hydra=True)
+        refuse_foreign_code(base.hydra)
         params = OmegaConf.to_container(base.hydra.sweeper.get("params") or OmegaConf.create({}))
         typed = {o.get_key_element() for o in parsed}
         swept = _parse([f"{k}={v}" for k, v in dict(params or {}).items() if k not in typed])  # type: ignore[arg-type]
         _check(swept, loader)
         jobs = [list(job) for job in itertools.product(*map(_choices, [*swept, *parsed]))]
         return [(job, to_run(_compose(job))) for job in jobs]
+
+
+def check_hydra(overrides: Sequence[str]) -> None:
+    """Composes what Hydra's own commands would show, and holds its section to what it may name.
+
+    Raises:
+        ConfigError: there is a mistake in it, or it names code to run.
+    """
+    with _hydra() as loader:
+        parsed = _parse(overrides)
+        _check(parsed, loader)
+        fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+        refuse_foreign_code(_compose([*fixed, *_first_choices(parsed)], hydra=True).hydra)
 
 
 def is_sweep(overrides: Sequence[str]) -> bool:
@@ -113,8 +133,9 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     for text in overrides:
         try:
             parsed.append(parser.parse_override(text))
-        except HydraException:
-            problems.append(LidrError("cannot be read", where=text, instead=_readable(text)))
+        except (HydraException, RecursionError, ValueError):
+            where = short(text, _SHOWN) or "an override of nothing"
+            problems.append(LidrError("cannot be read", where=where, instead=_readable(where)))
     if problems:
         raise ConfigError(problems)
     return parsed
@@ -144,8 +165,8 @@ def _problems(override: Override, loader: ConfigLoaderImpl) -> Iterator[LidrErro
     if key in groups:
         yield from _option_problems(override, key, loader)
     elif not knows(key):
-        instead = f"did you mean {key.split('.')[0]}...?" if not key else _nearest_key(key, groups)
-        yield LidrError("unknown key", where=override.input_line or key, instead=instead)
+        instead = _nearest_key(key, groups) if key else "type key=value"
+        yield LidrError("unknown key", where=short(override.input_line or key, _SHOWN), instead=instead)
 
 
 def _nearest_key(key: str, groups: Sequence[str]) -> str:
@@ -161,8 +182,8 @@ def _option_problems(override: Override, group: str, loader: ConfigLoaderImpl) -
         for option in value if isinstance(value, list) else [value]:
             if option is not None and str(option) not in options:
                 yield LidrError(
-                    f"{str(option)!r} is no choice of {group}",
-                    where=override.input_line or group,
+                    f"{short(option)!r} is no choice of {group}",
+                    where=short(override.input_line or group, _SHOWN),
                     instead=did_you_mean(str(option), options),
                 )
 
@@ -192,7 +213,16 @@ def _compose(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
         return compose("config", overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
         problem = _absent_section(str(error)) or LidrError(
-            _first_cause(error), where=" ".join(overrides) or "conf/config.yaml"
+            _first_cause(error), where=short(" ".join(overrides), _SHOWN) or "conf/config.yaml"
+        )
+        raise ConfigError([problem]) from error
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = mark.name if mark is not None else short(" ".join(overrides), _SHOWN) or "conf/config.yaml"
+        problem = LidrError(
+            f"not a readable configuration ({yaml_fault(error)})",
+            where=where,
+            instead="mend the file it names",
         )
         raise ConfigError([problem]) from error
 
@@ -225,7 +255,7 @@ def _absent_section(message: str) -> LidrError | None:
 def _first_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split("\n")[0].split())
+    return short(" ".join(str(error).split("\n")[0].split()), _SHOWN)
 
 
 def to_run(config: DictConfig) -> RunConfig:
@@ -234,12 +264,19 @@ def to_run(config: DictConfig) -> RunConfig:
     Raises:
         ConfigError: every value that is missing, unknown, of a wrong type or against a rule.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(LidrError("has no value", where=k, instead=f"type {k}=<value>") for k in missing)
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise ConfigError(
+                LidrError("has no value", where=k, instead=f"type {k}=<value>") for k in missing
+            )
         values = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError([LidrError(_first_cause(error), where="configuration")]) from error
+    except (OmegaConfBaseException, RecursionError) as error:
+        where = short(getattr(error, "full_key", None) or "configuration")
+        problem = LidrError(_first_cause(error), where=where, instead="mend what stands in ${...} there")
+        raise ConfigError([problem]) from error
     assert isinstance(values, dict)
-    return from_mapping({str(k): v for k, v in values.items()})
+    run = from_mapping({str(k): v for k, v in values.items()})
+    if problems := list(secrets_in(dict(flatten(to_mapping(run))), run)):
+        raise ConfigError(problems)
+    return run

@@ -9,7 +9,7 @@ import torch
 from lidr.chat import ChatFormat
 from lidr.config import EngineConfig, EngineKind, ModelConfig, RunConfig, TranslatorKind
 from lidr.engines.base import Engine
-from lidr.models import load_model, load_tokenizer, torch_device
+from lidr.models import check_vocabulary, load_model, load_tokenizer, torch_device
 from lidr.paths import resolve_model
 
 
@@ -55,6 +55,8 @@ def _engine(
         return OpenAIEngine(engine, model, path, iteration, ledger, config.seed, section)
     from lidr.engines.transformers import TransformersEngine
 
-    chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
+    tokenizer = load_tokenizer(path, model.revision)
+    chat = ChatFormat(tokenizer, model.system_prompt)
     loaded = load_model(path, model.precision, torch_device(config.trainer.accelerator), model.revision)
+    check_vocabulary(loaded, tokenizer, path)
     return TransformersEngine(loaded, chat, engine.batch_size, engine.token_budget, config.seed)
