@@ -213,7 +213,9 @@ def _compose(overrides: Sequence[str], hydra: bool = False) -> DictConfig:
         return compose("config", overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
         problem = _absent_section(str(error)) or LidrError(
-            _first_cause(error), where=short(" ".join(overrides), _SHOWN) or "conf/config.yaml"
+            _first_cause(error),
+            where=short(" ".join(overrides), _SHOWN) or "conf/config.yaml",
+            instead="mend the key or the file that is named",
         )
         raise ConfigError([problem]) from error
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:

@@ -79,7 +79,9 @@ def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise LidrError(f"cannot be read ({error.strerror})", where=str(path)) from None
+        raise LidrError(
+            f"cannot be read ({error.strerror})", where=str(path), instead="put the file back"
+        ) from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

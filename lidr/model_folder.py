@@ -88,7 +88,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise LidrError("is missing", where=str(path), instead="name a whole model folder") from None
     except OSError as error:
-        raise LidrError(f"cannot be read ({error.strerror})", where=str(path)) from None
+        raise LidrError(
+            f"cannot be read ({error.strerror})", where=str(path), instead="mend its permissions or kind"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise LidrError(
             f"is not JSON ({short(error)})", where=str(path), instead="copy the model folder again"

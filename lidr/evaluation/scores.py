@@ -66,7 +66,7 @@ class Score:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and value.isprintable()
 
 
 def _is_count(value: object) -> bool:

@@ -104,7 +104,8 @@ def _training_records(path: Path) -> list[dict[str, Any]]:
     """The step log of a training, whose curves are numbers."""
     records = []
     for number, record in jsonl.numbered(path):
-        wrong = [k for k, v in record.items() if k.startswith("train/") and not jsonl.is_number(v)]
+        curves = {k: v for k, v in record.items() if k == "step" or k.startswith("train/")}
+        wrong = [key for key, value in curves.items() if not jsonl.is_number(value)]
         if wrong:
             raise LidrError(
                 f"holds no finite number under {short(wrong[0])!r}",

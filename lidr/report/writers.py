@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lidr.printable import file_name
+from lidr.printable import file_name, inert
 from lidr.report.grids import Grid
 
 _MARKDOWN = str.maketrans(
@@ -109,7 +109,11 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text that no spreadsheet runs as a formula; numbers stay numbers."""
+    """Text that no spreadsheet runs as a formula, nor takes for a new row; numbers stay numbers.
+
+    A carriage return would end a row, as the csv module quotes line feeds alone.
+    """
+    text = inert(text.replace("\r\n", "\n").replace("\r", "\n"))
     if not text.startswith(_FORMULA) or text == "-":
         return text
     try:

@@ -55,7 +55,7 @@ def read_audit(path: Path) -> dict[str, Any]:
         found = _Audit.model_validate_json(data)
         audit: dict[str, Any] = json.loads(data)
     except OSError as error:
-        raise LidrError(f"cannot be read ({error.strerror})", where=str(path)) from None
+        raise _not_an_audit(path, f"cannot be read: {error.strerror}") from None
     except (ValidationError, ValueError, RecursionError) as error:
         raise _not_an_audit(path, _reason(error)) from None
     if any(set(found.dropped) - set(cell.dropped) for cell in found.pairs):

@@ -94,7 +94,7 @@ def test_code_that_comes_with_a_model_is_never_run(model: Path) -> None:
     settings |= {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": own["AutoTokenizer"]}}
     (model / "tokenizer_config.json").write_text(json.dumps(settings))
     for load in (load_config, load_tokenizer, lambda path: load_model(path, Precision.FP32, CPU)):
-        with pytest.raises(LidrError, match="needs code of its own, which is never run ->"):
+        with pytest.raises(LidrError, match=r"needs code of its own, which is never run\) ->"):
             load(str(model))
 
 
@@ -103,7 +103,7 @@ def test_a_model_that_is_a_pickle_is_refused_before_anything_is_read(model: Path
     (model / "model.safetensors").unlink()
     torch.save({"x": Evil()}, model / name)
     with pytest.raises(
-        LidrError, match=rf"only '{name}', a pickle, which can run code and is never loaded -> convert"
+        LidrError, match=rf"only {name}, a pickle, which can run code and is never loaded -> convert"
     ):
         load_model(str(model), Precision.FP32, CPU)
 
@@ -136,7 +136,7 @@ def test_an_adapter_that_is_a_pickle_is_refused(model: Path, tmp_path: Path) -> 
     }
     (adapter / "adapter_config.json").write_text(json.dumps(values))
     torch.save({"x": Evil()}, adapter / "adapter_model.bin")
-    with pytest.raises(LidrError, match=r"only 'adapter_model\.bin', a pickle"):
+    with pytest.raises(LidrError, match=r"only adapter_model\.bin, a pickle"):
         load_model(str(adapter), Precision.FP32, CPU)
 
 

@@ -51,7 +51,6 @@ def run(place: Path, url: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-@pytest.mark.xdist_group("keys")
 def test_a_run_writes_no_key_anywhere(tmp_path: Path, refuses: bool) -> None:
     """Every file of the run, W&B's offline files among them, and all that was printed; the server repeats the key."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lidr.errors import LidrError
+from lidr.files import unusable
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 4000  # characters of an error
@@ -79,6 +80,11 @@ def here(case: Case, folder: Path) -> Result:
             given.call()
         except LidrError as error:
             return _judged(case, error.exit_code, "", str(error))
+        except OSError as error:
+            problem = unusable(error)
+            if problem is None:
+                return Result(1, str(error), (f"crashed: {type(error).__name__}",))
+            return _judged(case, problem.exit_code, "", str(problem))
         except Exception as error:
             return Result(1, f"{type(error).__name__}: {error}"[:200], (f"crashed: {type(error).__name__}",))
         return _judged(case, 0, "", "", shown=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lidr.compose import compose_run, compose_sweep
 from lidr.config import read_config, to_yaml
+from lidr.preflight import preflight
 from tests.torture.case import Case, Given
 
 KEY = "sk-a-sentinel-that-no-file-may-hold"
@@ -29,7 +30,7 @@ def compose(words: Sequence[str]) -> None:
     if len(overrides) < len(words):
         compose_sweep(overrides)
     else:
-        compose_run(overrides)
+        preflight(compose_run(overrides))
 
 
 def written(
@@ -141,7 +142,7 @@ _MULTIRUN: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "one bad job of two": (("-m", "objective.beta=0.1,nan"), _RANGE),
 }
-_EXPERIMENTS: dict[str, tuple[str | bytes, str]] = {
+_EXPERIMENTS: dict[str, tuple[str | bytes, str | None]] = {
     "broken YAML": ("name: [a\nseed: 1\n", r"mine\.yaml: not a readable configuration \(line \d+"),
     "a tab": ("\tname: x\n", r"mine\.yaml: not a readable configuration \(line 2"),
     "UTF-16": ("name: x\n".encode("utf-16"), "not a readable configuration"),
@@ -150,8 +151,8 @@ _EXPERIMENTS: dict[str, tuple[str | bytes, str]] = {
     "a list": ("- a\n- b\n", "->"),
     "endless nesting": ("name: " + "[" * 5000, "->"),
     "an unknown key": ("objectiv:\n  beta: 1\n", "->"),
-    "a date": ("name: 2024-01-01\n", "->"),
-    "a date that never was": ("name: 2024-13-45\n", "->"),
+    "a date as a name": ("name: 2024-01-01\n", None),
+    "a date as a number": ("seed: 2024-01-01\n", "has the wrong type"),
     "a number of 5,000 digits": ("seed: " + "9" * 5000 + "\n", "->"),
     "an object of Python": ("name: !!python/object/apply:os.getcwd []\n", "->"),
     "a class to run": ("model:\n  _target_: os.system\n", "->"),

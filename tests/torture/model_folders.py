@@ -216,16 +216,16 @@ _FOLDERS: dict[str, tuple[Change, str | None]] = {
     "a configuration that nests endlessly": (content(CONFIG, b"[" * 100_000), r"config\.json: is not JSON"),
     "a kind of model that nobody knows": (edited(CONFIG, model_type="nobody"), NO_MODEL),
     "no kind of model": (edited(CONFIG, model_type=None, architectures=None), NO_MODEL),
-    "a text for a number of layers": (edited(CONFIG, num_hidden_layers="two"), NO_MODEL),
+    "a text for a number of layers": (edited(CONFIG, num_hidden_layers="two"), r"\(.*num_hidden_layers"),
     "a negative number of heads": (edited(CONFIG, num_attention_heads=-4), NO_MODEL),
-    "heads that do not divide": (edited(CONFIG, num_attention_heads=5), NO_MODEL),
+    "heads that do not divide": (edited(CONFIG, num_attention_heads=5), "no loadable (?:model|tokenizer)"),
     "more layers than weights": (edited(CONFIG, num_hidden_layers=3), "the weights lack model.layers.2"),
     "another size than the weights": (edited(CONFIG, hidden_size=64), NO_MODEL),
     "code of its own": (
         edited(CONFIG, model_type="own", auto_map={
             "AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}), CODE),
     "no weights": (without(WEIGHTS), r"has no model\.safetensors"),
-    "weights that are a pickle": (a_pickle, r"has no model\.safetensors, only 'pytorch_model\.bin', a pickle"),
+    "weights that are a pickle": (a_pickle, r"has no model\.safetensors, only pytorch_model\.bin, a pickle"),
     "weights cut off": (truncated(0.6), NO_MODEL),
     "weights cut off in their header": (truncated(0.001), NO_MODEL),
     "empty weights": (content(WEIGHTS, b""), NO_MODEL),
@@ -264,7 +264,7 @@ _FOLDERS: dict[str, tuple[Change, str | None]] = {
     "an adapter whose base is nowhere": (an_adapter(base_model_name_or_path="/nowhere"), "->"),
     "an adapter of itself": (an_adapter_of_itself, "is an adapter too"),
     "an adapter without weights": (an_adapter(), r"has no adapter_model\.safetensors"),
-    "an adapter that is a pickle": (a_pickled_adapter, r"only 'adapter_model\.bin', a pickle"),
+    "an adapter that is a pickle": (a_pickled_adapter, r"only adapter_model\.bin, a pickle"),
     "an adapter of nothing": (a_broken_adapter, "no loadable adapter"),
     "an adapter of another model": (a_foreign_adapter, "no loadable adapter"),
     "an adapter's configuration that is broken": (
