@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
 from lidr import __version__
 from lidr.errors import LidrError
+from lidr.files import unusable
 
 DESCRIPTION = "Language Imbalance Driven Rewarding: multilingual preference training, from prompts to M_T."
 EPILOG = """\
@@ -71,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 a run failed, 2 the command or configuration is wrong and nothing was started, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _print_anything()
     if not words:
         parser().print_help()
         return 0
@@ -81,11 +85,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except LidrError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
+        return _refuse(error)
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        problem = unusable(error)
+        if problem is None:
+            raise
+        return _refuse(problem)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on from what is finished\n")
         return 130
+
+
+def _refuse(error: LidrError) -> int:
+    sys.stderr.write(f"{error}\n")
+    return error.exit_code
+
+
+def _print_anything() -> None:
+    """Characters that the terminal's encoding lacks are written out."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(options: argparse.Namespace) -> int:

@@ -13,9 +13,12 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from lidr.errors import LidrError
+from lidr.printable import short
 from lidr.records import Conversation, Turn
 
 _MARK = "\u2060lidr\u2060"
+_CHOOSE = "choose an instruction-tuned model: model.path=..."
+_MEND = f"mend chat_template in the model's folder, or {_CHOOSE}"
 
 
 def conversation(before: Conversation) -> list[dict[str, str]]:
@@ -34,18 +37,17 @@ class ChatFormat:
         system_prompt: put first where the template has a system turn; None for no system turn.
 
     Raises:
-        LidrError: the tokenizer has no chat template, or no token that ends a turn.
+        LidrError: the tokenizer has no chat template, or one that fails or leaves the user's words out, or no token
+            that ends a turn.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, system_prompt: str | None) -> None:
-        if not tokenizer.chat_template:
-            raise LidrError(
-                "the tokenizer has no chat template",
-                where=str(tokenizer.name_or_path),
-                instead="choose an instruction-tuned model: model.path=...",
-            )
         self.tokenizer = tokenizer
+        if not tokenizer.chat_template:
+            raise self._fault("the tokenizer has no chat template", _CHOOSE)
         self.system_prompt = system_prompt if system_prompt and self._has_system_turn(system_prompt) else None
+        if _MARK not in self.prompt_text(_MARK):
+            raise self._fault("the chat template leaves the user's words out", _MEND)
         self.end_of_turn_id = self._end_of_turn()
         self.pad_id = self._pad()
         self._bos_id = self._missing_bos()
@@ -90,17 +92,27 @@ class ChatFormat:
         return [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
 
     def _render(self, messages: list[dict[str, str]], generate: bool) -> str:
-        rendered: Any = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generate
-        )
+        """What the template, a program of the model's folder that runs in a sandbox, makes of the messages."""
+        try:
+            rendered: Any = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=generate
+            )
+        except Exception as error:  # whatever a program may raise
+            what = f"the chat template fails ({type(error).__name__}: {short(error, 200)})"
+            raise self._fault(what, _MEND) from error
         return str(rendered)
 
     def _has_system_turn(self, system_prompt: str) -> bool:
         messages = [{"role": "system", "content": system_prompt}, {"role": "user", "content": "x"}]
         try:
             return system_prompt in self._render(messages, generate=True)
-        except TemplateError:
-            return False
+        except LidrError as error:
+            if isinstance(error.__cause__, TemplateError):
+                return False
+            raise
+
+    def _fault(self, what: str, instead: str) -> LidrError:
+        return LidrError(what, where=short(self.tokenizer.name_or_path), instead=instead)
 
     def _end_of_turn(self) -> int:
         """The first token the template writes after an assistant's answer, else the end-of-sequence token."""
@@ -115,10 +127,9 @@ class ChatFormat:
             if token in special:
                 return int(token)
         if self.tokenizer.eos_token_id is None:
-            raise LidrError(
+            raise self._fault(
                 "neither the chat template nor the tokenizer has a token that ends a turn",
-                where=str(self.tokenizer.name_or_path),
-                instead="set eos_token in the model's tokenizer_config.json",
+                "set eos_token in the model's tokenizer_config.json",
             )
         return int(self.tokenizer.eos_token_id)
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from lidr.errors import StageError
-from lidr.files import full_disk
+from lidr.files import full_disk, unusable
 
 POLL_SECONDS = 0.5
 CRASHED = 1  # exit code of a process that an exception ended
@@ -55,6 +55,9 @@ def crashed(what: str, error: BaseException, log_path: Path) -> StageError:
     full = full_disk(error, Path(getattr(error, "filename", None) or log_path.parent))
     if full is not None:
         return full
+    refused = unusable(error) if isinstance(error, OSError) else None
+    if refused is not None:
+        return StageError(f"{refused.what}, {what} needs it", where=refused.where, instead=refused.instead)
     first = next(iter(str(error).strip().splitlines()), "")
     reason = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return StageError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
@@ -21,12 +22,17 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lidr.config import RunConfig, from_mapping, judge_rules
+from lidr.compose_safety import refuse_foreign_code
+from lidr.config import EndpointConfig, RunConfig, from_mapping, judge_rules, to_mapping
+from lidr.config.identity import flatten
 from lidr.config.judge_schema import JudgingConfig
-from lidr.config.load import knows, schema_keys, suggest, validated
+from lidr.config.load import knows, schema_keys, suggest, validated, yaml_fault
+from lidr.config.names import endpoints, secrets_in
 from lidr.errors import ConfigError, LidrError, did_you_mean
+from lidr.printable import short
 
 VERSION_BASE = "1.3"
+_SHOWN = 300  # characters of overrides in an error
 _PACKAGED = Path(__file__).parent / "_config"
 _CHECKOUT = Path(__file__).parent.parent
 
@@ -87,7 +93,10 @@ def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
                 for text in swept
             )
         values = _values_of(_compose(overrides, name="judging"))
-        return validated(values, JudgingConfig, judge_rules.violations)
+        judging = validated(values, JudgingConfig, judge_rules.violations)
+        engines = [judge.engine for judge in judging.judges.values() if judge.engine is not None]
+        _refuse_secrets(judging, [e.endpoint for e in engines if e.endpoint is not None])
+        return judging
 
 
 def compose_sweep(overrides: Sequence[str]) -> list[tuple[list[str], RunConfig]]:
@@ -101,12 +110,26 @@ def compose_sweep(overrides: Sequence[str]) -> list[tuple[list[str], RunConfig]]
         _check(parsed, loader)
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
         base = _compose([*fixed, *_first_choices(parsed)], hydra=True)
+        refuse_foreign_code(base.hydra)
         params = OmegaConf.to_container(base.hydra.sweeper.get("params") or OmegaConf.create({}))
         typed = {o.get_key_element() for o in parsed}
         swept = _parse([f"{k}={v}" for k, v in dict(params or {}).items() if k not in typed])  # type: ignore[arg-type]
         _check(swept, loader)
         jobs = [list(job) for job in itertools.product(*map(_choices, [*swept, *parsed]))]
         return [(job, to_run(_compose(job))) for job in jobs]
+
+
+def check_hydra(overrides: Sequence[str]) -> None:
+    """Composes what Hydra's own commands would show, and holds its section to what it may name.
+
+    Raises:
+        ConfigError: there is a mistake in it, or it names code to run.
+    """
+    with _hydra() as loader:
+        parsed = _parse(overrides)
+        _check(parsed, loader)
+        fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+        refuse_foreign_code(_compose([*fixed, *_first_choices(parsed)], hydra=True).hydra)
 
 
 def is_sweep(overrides: Sequence[str]) -> bool:
@@ -134,8 +157,9 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     for text in overrides:
         try:
             parsed.append(parser.parse_override(text))
-        except HydraException:
-            problems.append(LidrError("cannot be read", where=text, instead=_readable(text)))
+        except (HydraException, RecursionError, ValueError):
+            where = short(text, _SHOWN) or "an override of nothing"
+            problems.append(LidrError("cannot be read", where=where, instead=_readable(where)))
     if problems:
         raise ConfigError(problems)
     return parsed
@@ -170,8 +194,8 @@ def _problems(override: Override, loader: ConfigLoaderImpl, root: type[Any]) -> 
             "is no part of a run", where=override.input_line or key, instead=f"lidr judge RUN {key}=..."
         )
     elif not knows(key, root):
-        instead = f"did you mean {key.split('.')[0]}...?" if not key else _nearest_key(key, groups, root)
-        yield LidrError("unknown key", where=override.input_line or key, instead=instead)
+        instead = _nearest_key(key, groups, root) if key else "type key=value"
+        yield LidrError("unknown key", where=short(override.input_line or key, _SHOWN), instead=instead)
 
 
 def _is_group_of(group: str, judging: bool) -> bool:
@@ -193,8 +217,8 @@ def _option_problems(override: Override, group: str, loader: ConfigLoaderImpl) -
         for option in value if isinstance(value, list) else [value]:
             if option is not None and str(option) not in options:
                 yield LidrError(
-                    f"{str(option)!r} is no choice of {group}",
-                    where=override.input_line or group,
+                    f"{short(option)!r} is no choice of {group}",
+                    where=short(override.input_line or group, _SHOWN),
                     instead=did_you_mean(str(option), options),
                 )
 
@@ -224,7 +248,18 @@ def _compose(overrides: Sequence[str], hydra: bool = False, name: str = "config"
         return compose(name, overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
         problem = _absent_section(str(error)) or LidrError(
-            _first_cause(error), where=" ".join(overrides) or f"conf/{name}.yaml"
+            _first_cause(error),
+            where=short(" ".join(overrides), _SHOWN) or f"conf/{name}.yaml",
+            instead="mend the key or the file that is named",
+        )
+        raise ConfigError([problem]) from error
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = mark.name if mark is not None else short(" ".join(overrides), _SHOWN) or f"conf/{name}.yaml"
+        problem = LidrError(
+            f"not a readable configuration ({yaml_fault(error)})",
+            where=where,
+            instead="mend the file it names",
         )
         raise ConfigError([problem]) from error
 
@@ -257,7 +292,7 @@ def _absent_section(message: str) -> LidrError | None:
 def _first_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split("\n")[0].split())
+    return short(" ".join(str(error).split("\n")[0].split()), _SHOWN)
 
 
 def to_run(config: DictConfig) -> RunConfig:
@@ -266,7 +301,15 @@ def to_run(config: DictConfig) -> RunConfig:
     Raises:
         ConfigError: every value that is missing, unknown, of a wrong type or against a rule.
     """
-    return from_mapping(_values_of(config))
+    run = from_mapping(_values_of(config))
+    _refuse_secrets(run, endpoints(run).values())
+    return run
+
+
+def _refuse_secrets(config: RunConfig | JudgingConfig, servers: Iterable[EndpointConfig]) -> None:
+    variables = [endpoint.key_variable for endpoint in servers]
+    if problems := list(secrets_in(dict(flatten(to_mapping(config))), variables)):
+        raise ConfigError(problems)
 
 
 def _values_of(config: DictConfig) -> dict[str, Any]:
@@ -275,12 +318,16 @@ def _values_of(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: every value that is missing.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(LidrError("has no value", where=k, instead=f"type {k}=<value>") for k in missing)
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise ConfigError(
+                LidrError("has no value", where=k, instead=f"type {k}=<value>") for k in missing
+            )
         values = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError([LidrError(_first_cause(error), where="configuration")]) from error
+    except (OmegaConfBaseException, RecursionError) as error:
+        where = short(getattr(error, "full_key", None) or "configuration")
+        problem = LidrError(_first_cause(error), where=where, instead="mend what stands in ${...} there")
+        raise ConfigError([problem]) from error
     assert isinstance(values, dict)
     return {str(k): v for k, v in values.items()}

@@ -5,9 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from lidr.printable import inert, short
+
+_LISTED = 40  # choices
+_COMPARED = 200  # characters
+
 
 class LidrError(Exception):
     """Something the user can mend: what is wrong, where, and what to type instead.
+
+    Its text is inert on a terminal, whatever the values in it are.
 
     Args:
         what: one sentence that names the fault with the value that caused it.
@@ -19,9 +26,8 @@ class LidrError(Exception):
 
     def __init__(self, what: str, *, where: str | None = None, instead: str | None = None) -> None:
         self.what, self.where, self.instead = what, where, instead
-        super().__init__(
-            " ".join(filter(None, [f"{where}:" if where else "", what, f"-> {instead}" if instead else ""]))
-        )
+        parts = [f"{where}:" if where else "", what, f"-> {instead}" if instead else ""]
+        super().__init__(inert(" ".join(filter(None, parts))))
 
 
 class ConfigError(LidrError):
@@ -44,7 +50,7 @@ class FullDiskError(StageError):
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice a mistyped word most likely meant, or None where nothing is near."""
-    matches = difflib.get_close_matches(word, sorted(choices), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(word[:_COMPARED], sorted(choices), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 
@@ -53,5 +59,6 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     options = sorted(choices)
     best = nearest(word, options)
     if best is not None:
-        return f"did you mean {best!r}?"
-    return "choose from " + ", ".join(options) if options else "remove it"
+        return f"did you mean {short(best)!r}?"
+    more = f" and {len(options) - _LISTED} more" if len(options) > _LISTED else ""
+    return "choose from " + ", ".join(map(short, options[:_LISTED])) + more if options else "remove it"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lidr.errors import FullDiskError
+from lidr.errors import FullDiskError, LidrError
 
 _NO_ROOM = {
     errno.ENOSPC: "the disk is full",
@@ -41,6 +41,18 @@ def full_disk(error: BaseException, path: Path) -> FullDiskError | None:
         _NO_ROOM[error.errno],
         where=str(path),
         instead="make room, then run the same command again: it goes on from what is written",
+    )
+
+
+def unusable(error: OSError) -> LidrError | None:
+    """The line about a file or folder that the operating system refuses; None where it names none."""
+    path = error.filename2 or error.filename
+    if path is None or not error.strerror:
+        return None
+    return LidrError(
+        f"cannot be used ({error.strerror})",
+        where=os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path),
+        instead="mend its permissions or kind, or name another one",
     )
 
 

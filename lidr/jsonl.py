@@ -10,12 +10,13 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from lidr.errors import LidrError
 from lidr.files import whole_file, writing
 
 _BLOCK = 1 << 16
+_LARGEST = 1e300
 
 
 class Line(NamedTuple):
@@ -40,7 +41,12 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         LidrError: the file is missing, or a line is not a JSON object in UTF-8; names file and line.
     """
-    return (_decode(line, path, number) for number, _, line in _lines(path))
+    return (record for _, record in numbered(path))
+
+
+def numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Records of a file with the numbers of their lines, from 1; raises as `read`."""
+    return ((number, _decode(line, path, number)) for number, _, line in _lines(path))
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -56,22 +62,32 @@ def lines(path: Path) -> Iterator[Line]:
     )
 
 
+def is_number(value: object) -> bool:
+    """Whether a value of a record is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+
+
 def whole_lines(path: Path) -> int:
     """Lines of a file that end, 0 where there is no file."""
     if not path.exists():
         return 0
-    with path.open("rb") as file:
+    with _open(path) as file:
         return sum(line.endswith(b"\n") for line in file)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise LidrError(
+            f"cannot be read ({error.strerror})", where=str(path), instead="put the file back"
+        ) from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """Number, offset and bytes of every line that is not blank."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise LidrError(f"cannot be read ({error.strerror})", where=str(path)) from None
     offset = 0
-    with file:
+    with _open(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield number, offset, line

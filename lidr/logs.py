@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rich.console import Console
 from rich.logging import RichHandler
+
+from lidr.console import console
+from lidr.printable import inert
 
 _FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 _QUIET = ("httpx", "httpx2", "urllib3", "filelock", "matplotlib", "fsspec")
@@ -18,7 +20,7 @@ _QUIET = ("httpx", "httpx2", "urllib3", "filelock", "matplotlib", "fsspec")
 def show(level: int = logging.INFO) -> None:
     """Shows the project's messages on standard error."""
     handler = _Lines(
-        console=Console(stderr=True),
+        console=console(stderr=True),
         show_path=False,
         show_level=False,
         log_time_format="%H:%M:%S",
@@ -34,7 +36,14 @@ class _Lines(RichHandler):
 
     def format(self, record: logging.LogRecord) -> str:
         short = logging.makeLogRecord(record.__dict__ | {"exc_info": None, "exc_text": None})
-        return super().format(short)
+        return inert(super().format(short))
+
+
+class _Inert(logging.Formatter):
+    """A log that is looked at with `cat` does nothing to the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return inert(super().format(record))
 
 
 class _File(logging.FileHandler):
@@ -53,7 +62,7 @@ class _File(logging.FileHandler):
 def logging_to(path: Path) -> Iterator[None]:
     """Appends every message of this process, other libraries' included, to a run's log file."""
     handler = _File(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Inert(_FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)
     logging.getLogger("lidr").setLevel(logging.INFO)

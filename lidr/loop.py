@@ -16,6 +16,7 @@ from lidr.errors import FullDiskError, LidrError
 from lidr.execute import done, ensure
 from lidr.logs import logging_to
 from lidr.preflight import preflight
+from lidr.printable import inert
 from lidr.processes import run_stage
 from lidr.stages import Stage, StageKind, stages
 from lidr.store import RunDirectory
@@ -128,7 +129,7 @@ def _status(directory: RunDirectory) -> Iterator[None]:
         else:
             log.error("%s", error)
         stage = directory.status().stage
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        text = inert(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         with suppress(FullDiskError):
             directory.set_status("failed", stage, text)
         if isinstance(error, Exception) and not isinstance(error, LidrError):

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
 import os
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils.logging import disable_progress_bar
 
+from lidr import model_folder
 from lidr.config import Accelerator, Precision
 from lidr.errors import LidrError
+from lidr.model_folder import adapter_config, is_adapter
+from lidr.printable import short
+
+__all__ = [
+    "adapter_base",
+    "adapter_config",
+    "check_vocabulary",
+    "dtype",
+    "is_adapter",
+    "load_config",
+    "load_model",
+    "load_tokenizer",
+    "torch_device",
+    "whole_weights",
+]
 
 log = logging.getLogger(__name__)
 
 _DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
-_ADAPTER_CONFIG = "adapter_config.json"
+_WHOLE = "a whole model folder or a hub id: model.path=..."
 
 
 def dtype(precision: Precision) -> torch.dtype:
@@ -48,11 +71,6 @@ def torch_device(accelerator: Accelerator) -> torch.device:
     return torch.device("cuda", rank)
 
 
-def is_adapter(path: str) -> bool:
-    """Whether a model folder holds a peft adapter instead of whole weights."""
-    return (Path(path) / _ADAPTER_CONFIG).is_file()
-
-
 def adapter_base(path: str) -> str:
     """The base model an adapter folder names."""
     return str(adapter_config(path)["base_model_name_or_path"])
@@ -65,22 +83,27 @@ def whole_weights(path: str, revision: str | None) -> tuple[str, str | None]:
     return path, revision
 
 
-def adapter_config(path: str) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((Path(path) / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    return config
-
-
 def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder or id.
+    """The tokenizer of a model folder or id; code that comes with a model is never run.
 
     Raises:
         LidrError: there is none at `path`.
     """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, revision=revision)
-    except (OSError, ValueError) as error:
-        raise _not_loadable("tokenizer", path, error) from error
+    with _loading("tokenizer", path):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, revision=revision, trust_remote_code=False
+        )
     return tokenizer
+
+
+def load_config(path: str, revision: str | None = None) -> Any:
+    """The configuration of a model folder or id.
+
+    Raises:
+        LidrError: there is none at `path`.
+    """
+    with _loading("configuration", path):
+        return AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
 
 
 def load_model(
@@ -88,19 +111,48 @@ def load_model(
 ) -> PreTrainedModel:
     """The model of a folder or id, in evaluation mode; for an adapter folder a `peft.PeftModel` around its base.
 
+    Weights are read from safetensors alone, and code that comes with a model is never run.
+
     Raises:
-        LidrError: there is no loadable model at `path`.
+        LidrError: there is no loadable model at `path`, or it lacks some of its weights.
     """
+    model_folder.check(path)
     if is_adapter(path):
         return _load_adapter(path, precision, device)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            path, revision=revision, dtype=dtype(precision), use_safetensors=True
+    with _loading("model", path):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            revision=revision,
+            dtype=dtype(precision),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise _not_loadable("model", path, error) from error
+        model, found = loaded
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise LidrError(
+            f"the weights lack {short(missing[0])}{more}", where=f"model {short(path)!r}", instead=_WHOLE
+        )
     return _ready(model, device)
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str) -> None:
+    """Whether the model has a row for every token.
+
+    Raises:
+        LidrError: the tokenizer is of another model.
+    """
+    embeddings: Any = model.get_input_embeddings()
+    rows = int(embeddings.weight.shape[0])
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= rows:
+        raise LidrError(
+            f"the tokenizer's tokens go up to {largest}, and the model has {rows} embeddings",
+            where=f"model {short(path)!r}",
+            instead="put the tokenizer of this model into its folder",
+        )
 
 
 def _load_adapter(path: str, precision: Precision, device: torch.device) -> PreTrainedModel:
@@ -108,23 +160,37 @@ def _load_adapter(path: str, precision: Precision, device: torch.device) -> PreT
 
     base_path, revision = whole_weights(path, None)
     base = load_model(base_path, precision, device, revision)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _loading("adapter", path):
         warnings.filterwarnings(
             "ignore", "`is_gradient_checkpointing`"
         )  # between peft 0.21 and transformers 5.23
+        warnings.filterwarnings("error", ".*missing adapter keys")  # they would be random numbers
         adapted: Any = PeftModel.from_pretrained(base, path, is_trainable=False)
     return _ready(adapted, device)
+
+
+@contextmanager
+def _loading(what: str, path: str) -> Iterator[None]:
+    """Says in a line why something of a model cannot be loaded: libraries raise all kinds of errors at it."""
+    try:
+        yield
+    except LidrError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        first = short(lines[0], 300) if lines else ""
+        if "custom code" in first or "trust_remote_code" in str(error):
+            first = "it needs code of its own, which is never run"
+        reason = first if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {first}"
+        raise LidrError(
+            f"no loadable {what} ({reason.strip(': ')})",
+            where=f"model {short(path)!r}",
+            instead=_WHOLE,
+        ) from error
 
 
 def _ready(model: Any, device: torch.device) -> PreTrainedModel:
     moved: PreTrainedModel = model.to(device).eval()
     return moved
-
-
-def _not_loadable(what: str, path: str, error: Exception) -> LidrError:
-    first = str(error).strip().splitlines()[0]
-    return LidrError(
-        f"no loadable {what} ({first})",
-        where=f"model {path!r}",
-        instead="a model folder or hub id: model.path=...",
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 BUILTIN_LAB = "builtin:lab"
 
 
@@ -11,4 +13,4 @@ def resolve_model(path: str) -> str:
         from lidr.lab.model import model_path
 
         return str(model_path())
-    return path
+    return os.path.expanduser(path) if path.startswith("~") else path  # noqa: PTH111  (Path raises for ~nobody)

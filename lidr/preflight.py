@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from lidr import prompts
+from lidr import model_folder, prompts
 from lidr.config import ModelConfig, PromptsConfig, RunConfig
 from lidr.errors import ConfigError, LidrError
 from lidr.paths import resolve_model
@@ -43,11 +43,13 @@ def _models(config: RunConfig) -> Iterator[LidrError]:
 
 def _model(model: ModelConfig, where: str) -> Iterator[LidrError]:
     path = resolve_model(model.path)
-    if path.startswith(_LOCAL) and not Path(path).expanduser().is_dir():
+    if path.startswith(_LOCAL) and not Path(path).exists():
         instead = f"type {where}=<model folder or hub id>"
         if model.name == "smollm2-135m":
             instead = f"run `make smollm2`, or {instead}"
         yield LidrError(f"there is no folder {path!r}", where=where, instead=instead)
+    else:
+        yield from _caught(lambda: model_folder.check(path))
 
 
 def _loop_prompts(config: RunConfig) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +20,8 @@ from rich.progress import (
 )
 from rich.progress import Task as RichTask
 from rich.text import Text
+
+from lidr.console import console
 
 log = logging.getLogger(__name__)
 LOG_EVERY_SECONDS = 30.0
@@ -57,7 +58,7 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Advance]:
 @contextmanager
 def _rich_bar(title: str, total: int, done: int) -> Iterator[Advance]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
@@ -65,7 +66,7 @@ def _rich_bar(title: str, total: int, done: int) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total, completed=done)
         yield lambda n, /: progress.advance(task, n)
 

@@ -19,6 +19,7 @@ from lidr.errors import LidrError, StageError
 from lidr.files import write_text
 from lidr.hashing import sha256
 from lidr.paths import resolve_model
+from lidr.printable import short
 from lidr.stages import Stage
 
 MANIFEST = "stage.json"
@@ -148,11 +149,18 @@ class RunDirectory:
         if not path.exists():
             return None
         try:
-            return Manifest.model_validate_json(path.read_bytes())
+            manifest = Manifest.model_validate_json(path.read_bytes())
         except (ValidationError, OSError) as error:
             raise StageError(
                 "not a readable manifest", where=str(path), instead=f"delete {path.parent}"
             ) from error
+        if manifest.schema_version != STAGE_SCHEMA or manifest.stage != stage.name:
+            raise StageError(
+                f"is the manifest of {short(manifest.stage)!r} in schema {manifest.schema_version}",
+                where=str(path),
+                instead=f"delete {path.parent}",
+            )
+        return manifest
 
     def finish(
         self,

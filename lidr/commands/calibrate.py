@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
+from lidr.console import console
 from lidr.errors import ConfigError, LidrError
 from lidr.evaluation.statistics import Estimate
 
@@ -60,7 +60,7 @@ def calibrate(words: Sequence[str]) -> int:
         with judges.engine(judge, config) as engine:
             scales = calibration.calibrate(content, own, engine, judge.folder)
         _write(judge.folder / "scales.json", scales)
-        Console().print(_table(name, scales), "")
+        console().print(_table(name, scales), "")
     return 0
 
 

@@ -15,9 +15,11 @@ from rich.tree import Tree
 
 from lidr.commands import estimates
 from lidr.config import RunConfig, TranslatorKind, to_mapping
+from lidr.console import console
 from lidr.errors import ConfigError, LidrError, did_you_mean
 from lidr.estimate import Estimate, estimate
 from lidr.preflight import preflight
+from lidr.printable import inert
 from lidr.stages import Stage, StageKind
 
 _WIDTH = 130  # where the output is no terminal
@@ -77,16 +79,16 @@ def _single(arguments: _Arguments) -> Mapping[str, Any]:
     from lidr.compose import compose_run
 
     config = compose_run(arguments.overrides)
-    console = _console()
+    terminal = _console()
     if not arguments.json:
-        console.print(_tree("configuration", to_mapping(config)))
+        terminal.print(_tree("configuration", to_mapping(config)))
     preflight(config)
     found = estimate(config, _prober(arguments))
     if not arguments.json:
-        console.print(_plan(config, found), "", estimates.table(found))
+        terminal.print(_plan(config, found), "", estimates.table(found))
         for line in estimates.remarks(found):
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
-        console.print(f"run  {found.run.root}", highlight=False, soft_wrap=True)
+            terminal.print(line, highlight=False, soft_wrap=True)
+        terminal.print(f"run  {found.run.root}", highlight=False, soft_wrap=True)
     return {"configuration": to_mapping(config), **estimates.to_json(found)}
 
 
@@ -100,10 +102,10 @@ def _sweep(arguments: _Arguments) -> Mapping[str, Any]:
     prober = _prober(arguments)
     found = [(overrides, estimate(config, prober)) for overrides, config in jobs]
     if not arguments.json:
-        console = _console()
-        console.print(estimates.jobs_table(found))
+        terminal = _console()
+        terminal.print(estimates.jobs_table(found))
         for line in estimates.jobs_remarks([each for _, each in found]):
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            terminal.print(line, highlight=False, soft_wrap=True)
     return estimates.jobs_to_json(found)
 
 
@@ -116,17 +118,17 @@ def _prober(arguments: _Arguments) -> Any:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, _WIDTH))
+    made = console()
+    return made if made.is_terminal else console(width=max(made.width, _WIDTH))
 
 
 def _tree(title: str, values: Mapping[str, Any]) -> Tree:
-    tree = Tree(Text(title, style="bold"))
+    tree = Tree(Text(inert(title), style="bold"))
     for key, value in values.items():
         if isinstance(value, Mapping):
             tree.add(_tree(str(key), value))
         else:
-            tree.add(Text(f"{key}: {_shown(value)}"))
+            tree.add(Text(inert(f"{key}: {_shown(value)}")))
     return tree
 
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lidr.config.judge_schema import JudgingConfig, JudgingTask
+from lidr.console import console
 from lidr.errors import ConfigError, LidrError
 from lidr.evaluation.scores import MEAN_NON_DOMINANT, MEAN_UNSEEN, Score
 from lidr.report.metrics import MISSING, written, written_p
@@ -103,11 +103,11 @@ def _judge(run: Path, config: JudgingConfig) -> None:
 
     scores = judge_run(run, config)
     _mirror(run, scores)
-    console = Console()
+    terminal = console()
     for table in _tables(scores):
-        console.print(table, "")
+        terminal.print(table, "")
     report = build_report([run], run / "report")
-    console.print(f"report  {report.markdown}", highlight=False, soft_wrap=True, markup=False)
+    terminal.print(f"report  {report.markdown}", highlight=False, soft_wrap=True)
 
 
 def _mirror(run: Path, scores: Sequence[Score]) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from lidr import progress
+from lidr.console import console
 
 
 def lab_build(output: str, seed: int, steps: int | None) -> int:
@@ -21,10 +21,10 @@ def lab_build(output: str, seed: int, steps: int | None) -> int:
     show()
     with progress.bar("lab build", steps or Recipe().steps) as advance:
         record = build(Path(output), seed=seed, steps=steps, progress=lambda *_: advance(1))
-    console = Console()
-    console.print(_metrics(record))
-    console.print(f"sha256  {record['sha256']}", highlight=False, soft_wrap=True)
-    console.print(f"model   {output}", highlight=False, soft_wrap=True)
+    terminal = console()
+    terminal.print(_metrics(record))
+    terminal.print(f"sha256  {record['sha256']}", highlight=False, soft_wrap=True)
+    terminal.print(f"model   {output}", highlight=False, soft_wrap=True)
     return 0
 
 

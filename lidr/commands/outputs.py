@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
+from lidr.console import console
 from lidr.errors import LidrError
 from lidr.store import RunDirectory
 
@@ -48,5 +47,5 @@ def outputs(folder: str, benchmark: str | None, out: str | None) -> int:
         raise LidrError(
             "has no evaluated model", where=folder, instead="evaluate first: lidr run ... evaluation=[...]"
         )
-    Console().print(f"outputs {target} ({written} files)", highlight=False, soft_wrap=True, markup=False)
+    console().print(f"outputs {target} ({written} files)", highlight=False, soft_wrap=True)
     return 0

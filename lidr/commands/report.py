@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from lidr.console import console
 from lidr.errors import LidrError
 from lidr.store import find_runs
 
@@ -29,8 +28,8 @@ def report(folders: Sequence[str], out: str | None) -> int:
         runs += [root for root in found if root not in runs]
     default = runs[0] / "report" if len(runs) == 1 else Path("report")
     paths = build_report(runs, Path(out) if out else default)
-    console = Console()
+    terminal = console()
     for table in seed_tables(runs):
-        console.print(table, "")
-    console.print(f"report  {paths.markdown}", highlight=False, soft_wrap=True)
+        terminal.print(table, "")
+    terminal.print(f"report  {paths.markdown}", highlight=False, soft_wrap=True)
     return 0

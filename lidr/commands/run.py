@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from lidr.config import Accelerator, RunConfig
+from lidr.console import console
 from lidr.errors import ConfigError, LidrError
 from lidr.preflight import preflight
 from lidr.store import RunDirectory
@@ -36,14 +36,14 @@ def _single(config: RunConfig) -> int:
     from lidr.report import audit_tables, read_scores, terminal_table
 
     result = run_loop(config)
-    console = Console()
+    terminal = console()
     for table in audit_tables(result.run.root):
-        console.print(table, "")
+        terminal.print(table, "")
     scores = read_scores(result.run.root)
     if scores:
-        console.print(terminal_table(scores))
-    console.print(f"run     {result.run.root}", highlight=False, soft_wrap=True)
-    console.print(f"report  {result.report}", highlight=False, soft_wrap=True)
+        terminal.print(terminal_table(scores))
+    terminal.print(f"run     {result.run.root}", highlight=False, soft_wrap=True)
+    terminal.print(f"report  {result.report}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -103,16 +103,19 @@ def _print_jobs(
         table.add_row(
             str(number), " ".join(overrides), f"{word}: {error}" if error else word, str(folder.root)
         )
-    console = Console()
-    console.print(table)
+    terminal = console()
+    terminal.print(table)
     counts = Counter(words)
-    console.print(
+    terminal.print(
         ", ".join(f"{counts[word]} {word}" for word in ("ok", "failed", "skipped")), highlight=False
     )
 
 
 def hydra_help(overrides: Sequence[str]) -> int:
     """Hydra's own ``--help``, ``--cfg`` and ``--info``, over the project's groups."""
+    from lidr.compose import check_hydra
+
+    check_hydra([word for word in overrides if "=" in word])
     _hydra_main(list(overrides))
     return 0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lidr.config import read_config
+from lidr.console import console
 from lidr.errors import LidrError
 from lidr.stages import stages
 from lidr.store import MANIFEST, RunDirectory, find_runs
@@ -34,7 +34,7 @@ def status(folder: str) -> int:
             _progress(run),
             record.error or (record.stage if state == "running" else "") or "",
         )
-    Console().print(table)
+    console().print(table)
     return 1 if "failed" in states or "killed" in states else 0
 
 

@@ -11,10 +11,11 @@ from lidr.config.engine_schema import (
     SamplingConfig,
     TranslatorKind,
 )
-from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE
+from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE, at_most
 from lidr.config.schema import Processes, RunConfig
 from lidr.config.trainer_schema import Accelerator
 from lidr.errors import LidrError
+from lidr.printable import short
 
 ITERATION = "{iteration}"
 _VLLM_TEMPERATURE = 2.0
@@ -31,6 +32,7 @@ def violations(config: RunConfig) -> Iterator[LidrError]:
 def one_engine(engine: EngineConfig, where: str) -> Iterator[LidrError]:
     """Every broken rule of one engine."""
     yield from POSITIVE(where, {"batch_size": engine.batch_size, "processes": engine.processes})
+    yield from at_most(1024)(where, {"processes": engine.processes})
     if engine.token_budget is not None:
         yield from POSITIVE(where, {"token_budget": engine.token_budget})
     yield from _sampling(engine.sampling, f"{where}.sampling")
@@ -85,9 +87,16 @@ def _endpoint(endpoint: EndpointConfig, where: str) -> Iterator[LidrError]:
         "price_output": endpoint.price_output,
     }
     yield from AT_LEAST_ZERO(where, {k: v for k, v in limits.items() if v is not None})
-    if not endpoint.url.startswith(("http://", "https://")):
+    scheme, _, rest = endpoint.url.partition("://")
+    if "@" in rest or "?" in rest or "#" in rest:
         yield LidrError(
-            f"{endpoint.url!r} is no web address",
+            "holds more than an address, and a key or password in it would be written down",
+            where=f"{where}.url",
+            instead=f"type scheme, host and path alone; the key goes into the variable of {where}.key_variable",
+        )
+    elif scheme not in ("http", "https") or not rest.isascii() or not rest.isprintable() or " " in rest:
+        yield LidrError(
+            f"{short(endpoint.url)!r} is no web address",
             where=f"{where}.url",
             instead="type the server's base URL, such as http://127.0.0.1:8000/v1",
         )

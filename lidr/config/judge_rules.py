@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lidr.config.engine_rules import one_engine
 from lidr.config.engine_schema import EngineKind
 from lidr.config.judge_schema import JudgeConfig, JudgeKind, JudgingConfig, Verdict, WordingConfig
+from lidr.config.names import key_variable
 from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE
 from lidr.errors import LidrError
 
@@ -54,6 +55,8 @@ def _judge(name: str, judge: JudgeConfig) -> Iterator[LidrError]:
     yield from _wording(judge, f"{where}.wording")
     if judge.engine is not None:
         yield from one_engine(judge.engine, f"{where}.engine")
+        if judge.engine.endpoint is not None:
+            yield from key_variable(judge.engine.endpoint, f"{where}.engine.endpoint")
     if judge.lab is not None:
         lab = judge.lab
         yield from SHARE(

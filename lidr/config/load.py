@@ -16,6 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from lidr.config import rules
 from lidr.config.schema import RunConfig
 from lidr.errors import ConfigError, LidrError, did_you_mean
+from lidr.printable import short
+
+_PUT_BACK = "put config.yaml back as the run wrote it, or name another folder"
 
 _Root = TypeVar("_Root")
 
@@ -38,13 +41,34 @@ def validated(
         ConfigError: with every problem found, each naming its config path.
     """
     try:
-        config: _Root = _adapter(root).validate_json(json.dumps(values), strict=True, extra="forbid")
+        config: _Root = _adapter(root).validate_json(_json(values), strict=True, extra="forbid")
     except ValidationError as error:
         raise ConfigError(_explain(dict(e), root) for e in error.errors()) from None
     problems = list(violations(config))
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    """The values as JSON, which is what a configuration is made of."""
+    try:
+        text = json.dumps(values, ensure_ascii=False)
+        text.encode("utf-8")
+    except RecursionError:
+        raise ConfigError([LidrError("is nested too deeply", where="configuration")]) from None
+    except (TypeError, ValueError) as error:
+        reason = "half a surrogate pair" if isinstance(error, UnicodeEncodeError) else short(error)
+        raise ConfigError(
+            [
+                LidrError(
+                    f"holds what is neither text nor number ({reason})",
+                    where="configuration",
+                    instead="put dates and the like in quotes, and type UTF-8",
+                )
+            ]
+        ) from None
+    return text
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
@@ -67,13 +91,29 @@ def read_config(path: Path) -> RunConfig:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise LidrError(
-            f"not a readable configuration ({error.__class__.__name__})", where=str(path)
+            f"not a readable configuration ({yaml_fault(error)})", where=str(path), instead=_PUT_BACK
         ) from error
     if not isinstance(values, dict):
-        raise LidrError("not a mapping of keys to values", where=str(path))
-    return from_mapping(values)
+        raise LidrError("not a mapping of keys to values", where=str(path), instead=_PUT_BACK)
+    try:
+        return from_mapping(values)
+    except ConfigError as error:
+        raise ConfigError(
+            LidrError(p.what, where=f"{path}: {p.where}", instead=p.instead) for p in error.problems
+        ) from error
+
+
+def yaml_fault(error: BaseException) -> str:
+    """What is wrong with a YAML file, in a line, with its place where there is one."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {short(error.problem or 'no YAML')}"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    first = str(error).strip().splitlines()
+    return short(f"{type(error).__name__}: {first[0]}" if first else type(error).__name__)
 
 
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
@@ -132,13 +172,15 @@ def _section(hint: Any) -> Any:
 
 
 def _explain(error: dict[str, Any], root: type[Any]) -> LidrError:
-    path = ".".join(str(part) for part in error["loc"])
+    path = ".".join(short(part) for part in error["loc"])
     kind = str(error["type"])
     if kind == "unexpected_keyword_argument":
         return LidrError("unknown key", where=path, instead=suggest(path, root))
     if kind in ("missing", "missing_argument"):
         return LidrError("has no value", where=path, instead=f"type {path}=<value>")
-    shown = json.dumps(error["input"], ensure_ascii=False)
+    if kind == "json_invalid":
+        return LidrError(short(error["msg"]), where="configuration")
+    shown = short(json.dumps(error["input"], ensure_ascii=False, default=str))
     if kind == "enum":
         return LidrError(f"{shown} is not a choice", where=path, instead=_enum_choices(error, root))
     return LidrError(

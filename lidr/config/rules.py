@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lidr import languages
-from lidr.config import engine_rules
-from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE, out_of_range
+from lidr.config import engine_rules, names
+from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE, at_most, out_of_range
 from lidr.config.schema import LanguagesConfig, Processes, PromptFormat, PromptsConfig, RunConfig
 from lidr.config.trainer_schema import Strategy
 from lidr.config.training_schema import Divergence, ObjectiveConfig, ObjectiveName
@@ -31,6 +31,7 @@ def violations(config: RunConfig) -> Iterator[LidrError]:
     yield from _templates(config)
     yield from _evaluation(config)
     yield from engine_rules.violations(config)
+    yield from names.violations(config)
 
 
 def _languages(section: LanguagesConfig) -> Iterator[LidrError]:
@@ -55,7 +56,6 @@ def _languages(section: LanguagesConfig) -> Iterator[LidrError]:
 
 def _ranges(config: RunConfig) -> Iterator[LidrError]:
     positive = {
-        "objective.beta": config.objective.beta,
         "training.lr": config.training.lr,
         "training.global_batch": config.training.global_batch,
         "training.token_budget": config.training.token_budget,
@@ -84,6 +84,30 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
         "pairs.filters.repetition_max_share": config.pairs.filters.repetition_max_share,
     }
     yield from SHARE("", shares)
+    yield from _limits(config)
+
+
+def _limits(config: RunConfig) -> Iterator[LidrError]:
+    """Numbers beyond which a mistake would fill the memory, or end in a library's own words."""
+    yield from at_most(2**32 - 1)("", {"seed": config.seed})
+    yield from at_most(1000)("", {"iterations": config.iterations, "training.epochs": config.training.epochs})
+    yield from at_most(4096)(
+        "",
+        {
+            "lora.rank": config.lora.rank,
+            "trainer.threads": config.trainer.threads or 1,
+            "trainer.devices": config.trainer.devices,
+            "trainer.nodes": config.trainer.nodes,
+        },
+    )
+    if config.lora.enabled:
+        yield from POSITIVE("", {"lora.alpha": config.lora.alpha})
+    if not 1e-6 <= config.objective.beta <= 1e6:
+        yield out_of_range("objective.beta", config.objective.beta, "greater than 0 (1e-6 to 1e6)")
+    if not all(0 <= beta < 1 for beta in config.training.adam_betas):
+        yield out_of_range(
+            "training.adam_betas", str(list(config.training.adam_betas)), "two numbers from 0 to below 1"
+        )
 
 
 def _pairs(config: RunConfig) -> Iterator[LidrError]:
@@ -98,8 +122,8 @@ def _objective(section: ObjectiveConfig) -> Iterator[LidrError]:
             where="objective.alpha",
             instead="type a value above 0",
         )
-    if section.beta_end is not None and not section.beta_end > 0:
-        yield out_of_range("objective.beta_end", section.beta_end, "greater than 0, or null")
+    if section.beta_end is not None and not 1e-6 <= section.beta_end <= 1e6:
+        yield out_of_range("objective.beta_end", section.beta_end, "greater than 0, or null (1e-6 to 1e6)")
     if not 0 <= section.label_smoothing < 0.5:
         yield out_of_range("objective.label_smoothing", section.label_smoothing, "at least 0 and below 0.5")
     yield from _without_effect(section)

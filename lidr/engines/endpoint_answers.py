@@ -30,11 +30,16 @@ _FINISH = {
 }
 _ABOUT_THE_REQUEST = (400, 413, 422)
 _CONTEXT = re.compile(r"context.?(?:length|size|window)|max_model_len", re.IGNORECASE)
-_LIMIT = re.compile(r"(?:context (?:length|size|window)|max_model_len)[^0-9]{0,24}(\d+)", re.IGNORECASE)
+_NUMBER = "([0-9]{1,12})(?![0-9])"  # tokens
+_LIMIT = re.compile(
+    rf"(?:context (?:length|size|window)|max_model_len)[^0-9]{{0,24}}{_NUMBER}", re.IGNORECASE
+)
 _PROMPT = re.compile(
-    r"(\d+) (?:input tokens|in (?:the|your) (?:messages|prompt))|resulted in (\d+) tokens|request \((\d+) tokens\)",
+    rf"(?<![0-9]){_NUMBER} (?:input tokens|in (?:the|your) (?:messages|prompt))"
+    rf"|resulted in {_NUMBER} tokens|request \({_NUMBER} tokens\)",
     re.IGNORECASE,
 )
+_MOST = 2**40  # tokens of a request that are believed
 
 
 class FaultError(Exception):
@@ -182,9 +187,10 @@ def _first_tokens(reported: Any) -> tuple[tuple[str, float], ...]:
 
 def _usage(reported: Any) -> Usage | None:
     try:
-        return Usage.model_validate(reported)
+        usage = Usage.model_validate(reported)
     except ValidationError:
         return None
+    return usage if usage.tokens <= _MOST else None
 
 
 def error_message(body: str) -> tuple[str, str]:
@@ -223,7 +229,7 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float:
         pass
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, IndexError, OSError):
         return 0.0
 
 

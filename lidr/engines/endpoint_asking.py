@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; the wait doubles from one attempt to the next
 _TOP_LOG_PROBS = {EndpointApi.CHAT: 20, EndpointApi.COMPLETIONS: 5}  # what servers list at most
+_DOUBLINGS = 32  # of a wait, at most: a float holds no more than 1,023
 _WITHHELD = "content_filter"
 
 
@@ -164,7 +165,7 @@ class Asker:
         if kind not in self._seen:
             self._seen.add(kind)
             log.info("%s: the server %s; such requests are sent again", self._endpoint.url, fault.what)
-        backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (faults - 1)) * waits.uniform(0.5, 1.0)
+        backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(faults - 1, _DOUBLINGS)) * waits.uniform(0.5, 1.0)
         try:
             async with asyncio.timeout(max(backoff, fault.wait)):
                 await self.stopping.wait()

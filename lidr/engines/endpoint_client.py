@@ -70,6 +70,8 @@ class Client:
             raise FaultError(f"gave no connection, or broke it off ({reason})") from None
         except openai.APIStatusError as error:
             raise self._refused(error) from None
+        except (LookupError, ValueError, TypeError, AssertionError):  # of a codec that the headers name
+            raise FaultError("answered with a text that its own headers make unreadable") from None
 
     async def _post(self, fields: Mapping[str, Any]) -> bytes:
         resource = (

@@ -6,13 +6,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
 from lidr.chat import ChatFormat, conversation
 from lidr.config import EndpointApi, ModelConfig
 from lidr.engines.base import Request
 from lidr.engines.endings import as_ids
-from lidr.models import load_tokenizer, whole_weights
+from lidr.errors import LidrError
+from lidr.models import load_config, load_tokenizer, whole_weights
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +114,8 @@ def _bytes(text: str) -> int:
 
 def _context(path: str, revision: str | None) -> int | None:
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision).get_text_config()
-    except (OSError, ValueError):
+        config = load_config(path, revision).get_text_config()
+    except LidrError:
         return None
     limit = getattr(config, "max_position_embeddings", None)
     return limit if isinstance(limit, int) else None

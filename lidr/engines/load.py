@@ -11,7 +11,7 @@ import torch
 from lidr.chat import ChatFormat
 from lidr.config import Accelerator, EngineConfig, EngineKind, ModelConfig, RunConfig, TranslatorKind
 from lidr.engines.base import Engine
-from lidr.models import load_model, load_tokenizer, torch_device
+from lidr.models import check_vocabulary, load_model, load_tokenizer, torch_device
 from lidr.paths import resolve_model
 
 
@@ -78,6 +78,8 @@ def engine_of(
         return OpenAIEngine(engine, model, path, iteration, ledger, place.seed, section)
     from lidr.engines.transformers import TransformersEngine
 
-    chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
+    tokenizer = load_tokenizer(path, model.revision)
+    chat = ChatFormat(tokenizer, model.system_prompt)
     loaded = load_model(path, model.precision, torch_device(place.accelerator), model.revision)
+    check_vocabulary(loaded, tokenizer, path)
     return TransformersEngine(loaded, chat, engine.batch_size, engine.token_budget, place.seed)

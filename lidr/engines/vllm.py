@@ -7,8 +7,9 @@ from importlib import import_module
 from itertools import count, islice
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
+from lidr import model_folder
 from lidr.chat import ChatFormat
 from lidr.config import Accelerator, EngineConfig, ModelConfig, SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
@@ -16,7 +17,7 @@ from lidr.engines.endings import ending_ids, first_stop
 from lidr.engines.seeds import request_seed
 from lidr.engines.vllm_setup import context, failures, start
 from lidr.errors import LidrError
-from lidr.models import is_adapter, load_tokenizer, whole_weights
+from lidr.models import is_adapter, load_config, load_tokenizer, whole_weights
 
 _READ_AHEAD = 3  # batches that wait inside the engine beside the one that runs
 _FINISHED = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
@@ -42,6 +43,7 @@ class VllmEngine:
     def __init__(
         self, engine: EngineConfig, model: ModelConfig, path: str, accelerator: Accelerator, seed: int
     ) -> None:
+        model_folder.check(path)
         self.chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
         self._engine = start(engine, model, path, accelerator, seed)
         self._context = context(self._engine)
@@ -132,7 +134,7 @@ def _settings(base: str, revision: str | None) -> GenerationConfig:
     try:
         return GenerationConfig.from_pretrained(base, revision=revision or "main")
     except OSError:
-        return GenerationConfig.from_model_config(AutoConfig.from_pretrained(base, revision=revision))
+        return GenerationConfig.from_model_config(load_config(base, revision))
 
 
 def _adapter(path: str) -> Any:

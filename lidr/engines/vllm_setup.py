@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PretrainedConfig
+from transformers import PretrainedConfig
 
 from lidr import machine
 from lidr.config import Accelerator, EngineConfig, ModelConfig, VllmConfig
 from lidr.errors import LidrError
-from lidr.models import adapter_config, dtype, is_adapter, whole_weights
+from lidr.models import adapter_config, dtype, is_adapter, load_config, whole_weights
 
 log = logging.getLogger(__name__)
 _VLLM_LOG = logging.getLogger("vllm")  # reaches log.txt only, where `lidr` is also shown on the terminal
@@ -132,7 +132,7 @@ def lora_rank(path: str) -> int:
 def _cpu_cache_bytes(engine: EngineConfig, settings: VllmConfig, values: dict[str, Any]) -> int:
     """Of keys and values: what a full batch of whole contexts takes, and no more than a share of what is free."""
     free = int(machine.available_memory(torch.device("cpu")) * settings.memory_share * _CPU_CACHE_SHARE)
-    config = AutoConfig.from_pretrained(values["model"], revision=values["revision"]).get_text_config()
+    config = load_config(values["model"], values["revision"]).get_text_config()
     contexts = engine.batch_size + 1  # vLLM rounds up to blocks and keeps one back
     element = getattr(torch, values["dtype"]).itemsize
     return min(free // engine.processes, contexts * context_bytes(config, element))

@@ -15,6 +15,7 @@ from lidr.estimate import assumed
 from lidr.estimate.files import local_folder
 from lidr.estimate.ranges import NOTHING, Range
 from lidr.estimate.sizes import utf8
+from lidr.printable import short
 from lidr.records import Turn
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def counter_of(model: ModelConfig) -> Counter:
     """The counter for a model's prompts; nothing is fetched from anywhere.
 
     Raises:
-        LidrError: the tokenizer is on this machine and has no chat template.
+        LidrError: the tokenizer is on this machine, and cannot be loaded or has no chat template.
     """
     from lidr.chat import ChatFormat  # imports transformers, which other commands need not wait for
 
@@ -106,7 +107,14 @@ def _generic(folder: Path) -> PreTrainedTokenizerBase | None:
         return None
     if named not in _GENERIC or not (folder / "tokenizer.json").is_file():
         return None
-    tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(str(folder))
+    try:
+        tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(str(folder))
+    except Exception as error:  # the tokenizers library raises plain exceptions
+        raise LidrError(
+            f"no loadable tokenizer ({short(error)})",
+            where=str(folder / "tokenizer.json"),
+            instead="copy the model folder again",
+        ) from error
     return tokenizer
 
 

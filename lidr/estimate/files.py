@@ -20,7 +20,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", "
 
 def local_folder(model: ModelConfig) -> Path | None:
     """The folder of a configured model, or of its snapshot in the hub's cache; None where neither is there."""
-    path = Path(resolve_model(model.path)).expanduser()
+    path = Path(resolve_model(model.path))
     if path.is_dir():
         return path
     from huggingface_hub import snapshot_download
@@ -93,20 +93,21 @@ def _shapes(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     try:
         with safe_open(path, framework="np") as file:
             return [(name, tuple(file.get_slice(name).get_shape())) for name in file.keys()]  # noqa: SIM118
-    except SafetensorError:
+    except (SafetensorError, OSError):
         return []
 
 
 def _context(folder: Path) -> int | None:
     config = _json(folder / "config.json")
-    value = {**config, **dict(config.get("text_config") or {})}.get("max_position_embeddings")
+    text = config.get("text_config")
+    value = {**config, **(text if isinstance(text, dict) else {})}.get("max_position_embeddings")
     return value if isinstance(value, int) else None
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

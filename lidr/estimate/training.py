@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lidr import jsonl
 from lidr.config import EnRejected, PairType, TooLong
 from lidr.estimate import assumed
 from lidr.estimate.asking import Answering
@@ -15,6 +14,7 @@ from lidr.estimate.ranges import NOTHING, Range, total
 from lidr.estimate.sizes import line, utf8
 from lidr.records import Pair, Turn
 from lidr.stages import Stage, StageKind
+from lidr.synthesis import read
 
 _STEP_BYTES = 1000  # a step's lines of metrics.jsonl and timing.jsonl; the language means make most of it
 _LOG_PROB_BYTES = 8  # a pair's two reference log-probs, fp32
@@ -75,7 +75,7 @@ class Training:
 
     def _there(self, iteration: int) -> list[MeanPair]:
         path = self.left.run.folder(Stage(StageKind.PAIRS, iteration)) / "pairs.jsonl"
-        records = [Pair(**record) for record in jsonl.read(path)]
+        records = list(read.pairs(path))
         counter = self.answering.model.counter
         counter.prompts([Turn(p.prompt) for p in records])
         counter.texts([text for p in records for text in (p.chosen, p.rejected)])

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lidr import machine
 from lidr.chat import ChatFormat
 from lidr.config import Logits, PairType, Precision, RunConfig
 from lidr.estimate.speed import TrainingSpeed
 from lidr.estimate.training import MeanPair
-from lidr.models import load_tokenizer, whole_weights
+from lidr.models import load_config, load_tokenizer, whole_weights
 from lidr.records import Prompt
 from lidr.training import TrainingJob, choices, cost, fusing, policy, support
 from lidr.training.batching import Batcher, Step
@@ -68,7 +68,7 @@ class _Probe:
         self, prompts: Sequence[Prompt], expected: Sequence[MeanPair]
     ) -> tuple[TrainingSpeed | None, str]:
         base, revision = whole_weights(self.path, self.job.revision(self.path))
-        shape = ModelShape.of(AutoConfig.from_pretrained(base, revision=revision))
+        shape = ModelShape.of(load_config(base, revision))
         if shape is None:
             return None, "the operations of this kind of model cannot be counted"
         pairs, pad = self._pairs(prompts, expected)

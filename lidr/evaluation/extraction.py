@@ -44,7 +44,8 @@ _LATEX = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\s*\{([^{}]*)\}")
 _LATEX_SPACE = re.compile(r"\\[,;:!> ]|\\quad|\{,\}|~")
 _LATEX_SIGNS = {r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\$": "$", r"\%": "%"}
 _CHAIN = re.compile(r"[\d\s.,'()+\-*/×÷·$€£¥₹%=]*=")
-_FRACTION = re.compile(r"(-?)\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}")
+_FRACTION = re.compile(r"(-?)\\[dt]?frac\s*\{\s*(\d{1,300})\s*\}\s*\{\s*(\d{1,300})\s*\}")
+_LONGEST = 500  # characters of a box, and of what stands behind a word, that are looked at
 
 
 class Extracted(NamedTuple):
@@ -95,7 +96,7 @@ def _boxed(text: str) -> Iterator[str]:
     """The contents of boxes, the last one first; one that is cut off counts to the end of its line."""
     for match in reversed(list(_BOXED.finditer(text))):
         depth, end = 1, match.end()
-        while end < len(text) and depth and text[end] != "\n":
+        while end < min(len(text), match.end() + _LONGEST) and depth and text[end] != "\n":
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
         yield text[match.end() : end - (depth == 0)]
@@ -110,7 +111,7 @@ def _behind_words(text: str, language: str) -> Iterator[str]:
     lines = [line for line in text.splitlines() if line.strip()]
     tail = "\n".join(lines[-_TAIL:])
     for match in reversed(list(_words(language).finditer(tail))):
-        rest = tail[match.end() :].lstrip(" \t\n:=.\"'»」)]")
+        rest = tail[match.end() : match.end() + _LONGEST].lstrip(" \t\n:=.\"'»」)]")
         yield rest.split("\n", 1)[0][:_NEAR]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,10 +17,12 @@ from lidr.errors import LidrError
 from lidr.evaluation.scores import Score
 from lidr.files import write_text
 from lidr.identification import detector_name
+from lidr.printable import short
 
 SCHEMA = 1
 RESULTS = "results.json"
 SCORES = "scores.json"
+_AGAIN = "delete it and run the same command again: it is written anew"
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "pytorch-lightning", "vllm")
 
 
@@ -44,7 +46,10 @@ def read_results(path: Path) -> Results:
         LidrError: the file is missing, no JSON, or of another schema.
     """
     values = _read(path)
-    return Results(values.get("meta", {}), _scores(values, path))
+    meta = values.get("meta", {})
+    if not isinstance(meta, dict) or not isinstance(meta.get("versions", {}), dict):
+        raise LidrError("meta is no object, or its versions are none", where=str(path), instead=_AGAIN)
+    return Results(meta, _scores(values, path))
 
 
 def write_scores(folder: Path, scores: Iterable[Score]) -> None:
@@ -94,18 +99,18 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise LidrError("not readable as JSON", where=str(path), instead="run again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise LidrError("not readable as JSON", where=str(path), instead=_AGAIN) from error
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         found = values.get("schema") if isinstance(values, dict) else None
-        raise LidrError(
-            f"schema {found!r} is not {SCHEMA}", where=str(path), instead="run again with this version"
-        )
+        raise LidrError(f"schema {short(found)!r} is not {SCHEMA}", where=str(path), instead=_AGAIN)
     return values
 
 
 def _scores(values: Mapping[str, Any], path: Path) -> tuple[Score, ...]:
-    records: Sequence[dict[str, Any]] = values.get("scores", [])
+    records = values.get("scores", [])
+    if not isinstance(records, list):
+        raise LidrError("scores are no list", where=str(path), instead=_AGAIN)
     return tuple(Score.from_json(record, str(path)) for record in records)
 
 

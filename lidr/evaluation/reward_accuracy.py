@@ -8,9 +8,7 @@ pair in which both answers are right, or both wrong, says nothing about the dire
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from lidr import jsonl
 from lidr.config import LanguagesConfig
 from lidr.evaluation.scores import ALL, PAIRS, Score
 from lidr.evaluation.statistics import Observation, mean
@@ -19,11 +17,6 @@ from lidr.records import Pair
 
 METRICS = ("reward_accuracy", "decided", "chosen_correct", "rejected_correct")
 NL_PAIRS = "nl pairs"
-
-
-def read_pairs(path: Path) -> Iterable[Pair]:
-    """The pairs of an iteration, one after the other."""
-    return (Pair(**record) for record in jsonl.read(path))
 
 
 def reward_accuracy(

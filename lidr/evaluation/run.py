@@ -177,5 +177,4 @@ def score_pairs(config: RunConfig, iteration: int, pairs_folder: Path) -> list[S
     if config.prompts.format is not PromptFormat.LAB or not pairs.exists() or not prompts.exists():
         return []
     answers = {p.id: lab.number(p) for p in read.prompts(prompts, config.languages.dominant)}
-    stored = reward_accuracy.read_pairs(pairs)
-    return reward_accuracy.reward_accuracy(stored, answers, config.languages, iteration)
+    return reward_accuracy.reward_accuracy(read.pairs(pairs), answers, config.languages, iteration)

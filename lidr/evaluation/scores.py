@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from lidr.errors import LidrError
 from lidr.evaluation.statistics import Estimate
+from lidr.jsonl import is_number
+from lidr.printable import short
 
 MEAN_NON_DOMINANT = "mean non-dominant"
 MEAN_UNSEEN = "mean unseen"
 ALL = "all"
 IMBALANCE_GAP = "imbalance_gap"
 PAIRS = "pairs"
+_MOST = 2**53
 
 
 @dataclass(frozen=True)
@@ -45,23 +50,44 @@ class Score:
         return cls(benchmark, language, iteration, metric, *estimate)
 
     @classmethod
-    def from_json(cls, record: dict[str, Any], where: str) -> Self:
+    def from_json(cls, record: Any, where: str) -> Self:
         """Reads a stored score.
 
         Raises:
-            LidrError: the record has other fields.
+            LidrError: the record has other fields, or values of other types.
         """
-        try:
-            return cls(**record)
-        except TypeError:
+        is_score = isinstance(record, dict) and record.keys() == _CHECKS.keys()
+        if not is_score or not all(_CHECKS[key](value) for key, value in record.items()):
             raise LidrError(
-                "not a score", where=where, instead="delete the file, it is written anew"
-            ) from None
+                f"{short(json.dumps(record))} is no score",
+                where=where,
+                instead="delete the file and run the same command again: it is written anew",
+            )
+        return cls(**record)
 
     def to_json(self) -> dict[str, Any]:
         """Its fields; p and gate only where there are any."""
         values = asdict(self)
         return {k: v for k, v in values.items() if v is not None or k not in ("p", "gate")}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
+def _is_estimate(value: object) -> bool:
+    return value is None or is_number(value)
+
+
+_CHECKS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("benchmark", "language", "metric"), _is_text),
+    **dict.fromkeys(("iteration", "n"), _is_count),
+    **dict.fromkeys(("value", "low", "high"), _is_estimate),
+}
 
 
 def imbalance_gap(metric: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lidr.printable import short
 from lidr.prompts.rows import Item
 from lidr.records import Prompt
 
@@ -98,10 +99,12 @@ def _prompts(language: str, table: Mapping[str, Sequence[Item]], ids: Iterable[s
 
 
 def _report(language: str, table: Mapping[str, Sequence[Item]], union: Mapping[str, Item]) -> LanguageReport:
-    missing = [f"{identity} is at {row.where}" for identity, row in union.items() if identity not in table]
-    empty = [f"{i} at {rows[0].where}" for i, rows in table.items() if not all(r.text for r in rows)]
+    missing = [
+        f"{short(identity)} is at {row.where}" for identity, row in union.items() if identity not in table
+    ]
+    empty = [f"{short(i)} at {rows[0].where}" for i, rows in table.items() if not all(r.text for r in rows)]
     twice = {i: rows for i, rows in table.items() if len(rows) > 1}
-    duplicated = [f"{i} at {' and '.join(r.where for r in rows[:2])}" for i, rows in twice.items()]
+    duplicated = [f"{short(i)} at {' and '.join(r.where for r in rows[:2])}" for i, rows in twice.items()]
     total = sum(map(len, table.values()))
     return LanguageReport(language, total, _finding(missing), _finding(empty), _finding(duplicated))
 

@@ -12,6 +12,7 @@ from lidr.errors import LidrError
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BOM = "\ufeff"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Row(NamedTuple):
@@ -92,7 +93,8 @@ def _decode(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
-        raise LidrError("is not UTF-8", where=where, instead="save the file as UTF-8") from None
+        utf16 = " but looks like UTF-16" if line.startswith(_UTF16) else ""
+        raise LidrError(f"is not UTF-8{utf16}", where=where, instead="save the file as UTF-8") from None
 
 
 def _parse(text: str, where: str, number: int, path: Path) -> Any:
@@ -118,10 +120,22 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 
 def _not_json(where: str, error: Exception, path: Path) -> LidrError:
-    reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
     return LidrError(
-        f"is not JSON ({reason})", where=where, instead=f"mend {path.name}, or mend prompts.format"
+        f"is not JSON ({_reason(error)})", where=where, instead=f"mend {path.name}, or mend prompts.format"
     )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "brackets are nested too deeply"
+    if not isinstance(error, json.JSONDecodeError):
+        return "a number has too many digits"
+    place = f"column {error.colno}"
+    if "\0" in error.doc[: error.pos + 2]:
+        return f"NUL bytes at {place}, as in UTF-16"
+    if "\r" in error.doc[: error.pos] and "\n" not in error.doc:
+        return f"{error.msg} at {place}; lines end in carriage returns alone"
+    return f"{error.msg} at {place}"
 
 
 def _not_an_array(path: Path, line: int) -> LidrError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def _root(config: PromptsConfig) -> Path:
         raise LidrError("has no value", where="prompts.root", instead=instead)
     if not config.files:
         raise LidrError("is empty", where="prompts.files", instead="type prompts.files=['{language}.jsonl']")
-    root = Path(config.root).expanduser()
+    root = Path(os.path.expanduser(config.root))  # noqa: PTH111  (Path raises for ~nobody)
     if not root.is_dir():
         raise LidrError(f"there is no folder {str(root)!r}", where="prompts.root", instead=instead)
     return root
@@ -44,6 +45,9 @@ def _file(root: Path, pattern: str, language: str) -> Path:
     path = root / pattern.replace("{language}", language)
     if path.is_file():
         return path
+    if path.is_dir() or path.is_symlink():
+        what = "is a folder, not a file" if path.is_dir() else "is a link to a file that is not there"
+        raise LidrError(what, where=str(path), instead="mend it, or type prompts.files=[<pattern>]")
     there = present(root, pattern)
     found = f"languages there: {', '.join(there)}" if there else f"nothing under {root} fits {pattern!r}"
     raise LidrError(
@@ -62,7 +66,7 @@ def present(root: Path, pattern: str) -> list[str]:
         re.escape(head) + "([A-Za-z-]+)" + re.escape(tail).replace(re.escape("{language}"), r"\1")
     )
     folder = root / head.rpartition("/")[0]
-    if not folder.is_dir():
+    if not folder.is_dir() or not folder.is_relative_to(root):
         return []
     depth = tail.count("/")
     names = (p.relative_to(root).as_posix() for p in folder.glob("/".join(["*"] * (depth + 1))))

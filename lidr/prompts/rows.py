@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lidr import languages
+from lidr import jsonl, languages
 from lidr.config import PromptFormat, PromptsConfig
 from lidr.errors import LidrError, did_you_mean
+from lidr.printable import short
 from lidr.prompts.files import Row, read_json_array, read_jsonl
 from lidr.prompts.locate import locate
+
+_NAMED = 12  # keys of a row, in an error
 
 
 class Item(NamedTuple):
@@ -77,7 +81,7 @@ def _id(values: Mapping[str, Any], config: PromptsConfig, where: str) -> str:
     )
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise LidrError(
-            f"the id under {config.id_key!r} is {value!r}, not a text or a whole number",
+            f"the id under {config.id_key!r} is {_shown(value)}, not a text or a whole number",
             where=where,
             instead="give it an id, or type prompts.id_key=null to take the line's position",
         )
@@ -104,7 +108,7 @@ def _text(value: object, config: PromptsConfig, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise LidrError(
-            f"the prompt under {config.prompt_key!r} is a JSON {type(value).__name__}, not a text",
+            f"the prompt under {config.prompt_key!r} is {_kind(value)}, not a text",
             where=where,
             instead="name the key of the prompt's text: prompts.prompt_key=<key>",
         )
@@ -117,11 +121,13 @@ def _answer(row: Row, config: PromptsConfig, where: str) -> str | None:
     value = _value(
         row.values, config.answer_key, "prompts.answer_key", where, "prompts.answer_key=null for none"
     )
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _encodable(value, where)
+    if not jsonl.is_number(value):
         raise LidrError(
-            f"the answer under {config.answer_key!r} is a JSON {type(value).__name__}, no text or number",
+            f"the answer under {config.answer_key!r} is {_shown(value)}, no text or finite number",
             where=where,
             instead="name the key of the answer: prompts.answer_key=<key>",
         )
@@ -131,8 +137,20 @@ def _answer(row: Row, config: PromptsConfig, where: str) -> str | None:
 def _value(values: Mapping[str, Any], key: str, config_key: str, where: str, else_: str | None) -> Any:
     if key in values:
         return values[key]
-    hint = f"{did_you_mean(key, values)} ({config_key}={'|'.join(sorted(values)) or '<key>'})"
+    names = "|".join(map(short, sorted(values)[:_NAMED]))
+    hint = f"{did_you_mean(key, values)} ({config_key}={names or '<key>'})"
     raise LidrError(f"has no key {key!r}", where=where, instead=f"{hint}; or {else_}" if else_ else hint)
+
+
+def _shown(value: Any) -> str:
+    """A value that is of the wrong type, as JSON and not long."""
+    return (
+        short(json.dumps(value, ensure_ascii=False)) if not isinstance(value, dict | list) else _kind(value)
+    )
+
+
+def _kind(value: Any) -> str:
+    return f"a JSON {type(value).__name__}"
 
 
 def _encodable(text: str, where: str) -> str:

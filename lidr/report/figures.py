@@ -217,6 +217,8 @@ def _training(runs: Sequence[Run], folder: Path) -> list[Path]:
     Many runs share one column, with their last iteration alone.
     """
     curves = [name for name in _CURVES if any(_has(run, name) for run in runs)]
+    if not curves:  # a training that has not made its first step
+        return []
     columns = [_iterations(run) for run in runs]
     if len(runs) > _MOST_COLUMNS:
         columns = [[line for lines in columns for line in lines[-1:]]]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lidr.printable import file_name
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -73,7 +75,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Writes ``<name>.png`` and ``<name>.pdf`` without dates and program versions."""
     paths = []
     for suffix, metadata in _NO_DATES.items():
-        path = folder / f"{name}.{suffix}"
+        path = folder / f"{file_name(name)}.{suffix}"
         figure.savefig(path, metadata=metadata)
         paths.append(path)
     return paths

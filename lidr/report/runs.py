@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,16 @@ from typing import Any
 
 from lidr import jsonl
 from lidr.config import BenchmarkKind, RunConfig, differences, identity, identity_values, read_config
+from lidr.errors import LidrError
 from lidr.evaluation import Score, collect_scores, outcomes, read_results
 from lidr.evaluation.outcomes import Outcome
 from lidr.evaluation.results import RESULTS
+from lidr.printable import short
 from lidr.records import Pair
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
+from lidr.synthesis import read
+from lidr.synthesis.audit_file import read_audit
 
 _EXAMPLES = 12
 
@@ -75,7 +78,7 @@ def _read(root: Path, label: str, config: RunConfig) -> Run:
         scores=tuple(read_scores(root)),
         meta=read_results(results).meta if results.exists() else {},
         training={
-            t: list(jsonl.read(path))
+            t: _training_records(path)
             for t in iterations
             if (path := root / f"iteration-{t}" / "training" / "metrics.jsonl").exists()
         },
@@ -85,7 +88,7 @@ def _read(root: Path, label: str, config: RunConfig) -> Run:
             if (manifest := RunDirectory(root).manifest(Stage(StageKind.TRAINING, t))) is not None
         },
         audits={
-            t: json.loads(path.read_text(encoding="utf-8"))
+            t: read_audit(path)
             for t in iterations
             if (path := root / f"iteration-{t}" / "pairs" / "audit.json").exists()
         },
@@ -97,11 +100,26 @@ def _read(root: Path, label: str, config: RunConfig) -> Run:
     )
 
 
+def _training_records(path: Path) -> list[dict[str, Any]]:
+    """The step log of a training, whose curves are numbers."""
+    records = []
+    for number, record in jsonl.numbered(path):
+        curves = {k: v for k, v in record.items() if k == "step" or k.startswith("train/")}
+        wrong = [key for key, value in curves.items() if not jsonl.is_number(value)]
+        if wrong:
+            raise LidrError(
+                f"holds no finite number under {short(wrong[0])!r}",
+                where=f"{path}:{number}",
+                instead="mend or delete the line",
+            )
+        records.append(record)
+    return records
+
+
 def _first_pairs(path: Path) -> list[Pair]:
     """The first pair of every language, in the order in which they come."""
     first: dict[str, Pair] = {}
-    for number, record in enumerate(jsonl.read(path)):
-        pair = Pair(**record)
+    for number, pair in enumerate(read.pairs(path)):
         first.setdefault(pair.language, pair)
         if number >= _EXAMPLES * 10:
             break

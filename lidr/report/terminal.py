@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from lidr.evaluation import ALL, PAIRS, Score
@@ -16,6 +14,7 @@ from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.runs import read_runs
 from lidr.report.seeds import PROBLEMS, seed_grids, seed_groups
 from lidr.synthesis import audit_table
+from lidr.synthesis.audit_file import read_audit
 
 _HEADLINE = ("accuracy", "on_target")
 _BESIDE = "off_target"
@@ -52,7 +51,7 @@ def audit_tables(run: Path) -> list[Table]:
     """What became of the pair candidates, a table for each iteration that has pairs; a column a kind of pair."""
     tables = []
     for path in sorted(run.glob("iteration-*/pairs/audit.json")):
-        header, rows = audit_table(json.loads(path.read_text(encoding="utf-8")))
+        header, rows = audit_table(read_audit(path))
         title = f"pairs of {path.parents[1].name}"
         table = Table(title=title, box=None, title_justify="left")
         table.add_column("")
@@ -78,7 +77,7 @@ def seed_tables(runs: Sequence[Path]) -> list[Table]:
             for place in shown:
                 table.add_column(grid.header[place], justify="right" if place else "left")
             for row in grid.rows:
-                table.add_row(*(escape(_brief(grid.header[place], row[place])) for place in shown))
+                table.add_row(*(_brief(grid.header[place], row[place]) for place in shown))
             tables.append(table)
     return tables
 

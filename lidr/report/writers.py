@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lidr.printable import file_name, inert
 from lidr.report.grids import Grid
 
 _MARKDOWN = str.maketrans(
@@ -20,7 +21,8 @@ _LATEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"}
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What makes a spreadsheet compute, in East Asian widths too; a line feed is passed over before it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def write(grid: Grid, folder: Path) -> list[Path]:
@@ -28,14 +30,10 @@ def write(grid: Grid, folder: Path) -> list[Path]:
     texts = {"md": markdown(grid), "csv": to_csv(grid), "tex": latex(grid)}
     paths = []
     for suffix, text in texts.items():
-        path = folder / f"{_file_name(grid.name)}.{suffix}"
+        path = folder / f"{file_name(grid.name)}.{suffix}"
         path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         paths.append(path)
     return paths
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def markdown(grid: Grid) -> str:
@@ -53,8 +51,7 @@ def _is_numeric(grid: Grid, column: int) -> bool:
 
 def escape_markdown(text: str) -> str:
     """Plain text that shows as it is, on one line: no HTML, no markup, no broken table."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    escaped = flat.translate(_MARKDOWN)
+    escaped = _flat(text).translate(_MARKDOWN)
     escaped = re.sub(r"\](?=[(\[:])", r"\\]", escaped)
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
 
@@ -64,7 +61,7 @@ def latex(grid: Grid) -> str:
     columns = "".join("l" if i == 0 or not _is_numeric(grid, i) else "r" for i in range(len(grid.header)))
     lines = [
         "% needs \\usepackage{booktabs}",
-        f"% {_comment(grid.title)}",
+        f"% {_flat(grid.title)}",
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
         _latex_row(grid.header),
@@ -76,10 +73,6 @@ def latex(grid: Grid) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comment(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _latex_row(row: Sequence[str]) -> str:
     # An empty group in front: a row that begins with [ would be read as an argument of the \\ before it.
     return "{}" + " & ".join(map(escape_latex, row)) + " \\\\"
@@ -87,7 +80,12 @@ def _latex_row(row: Sequence[str]) -> str:
 
 def escape_latex(text: str) -> str:
     """Plain text that LaTeX sets as it is."""
-    return " ".join(text.split()).translate(_LATEX)
+    return _flat(text).translate(_LATEX)
+
+
+def _flat(text: str) -> str:
+    """One line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def to_csv(grid: Grid) -> str:
@@ -111,7 +109,11 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text that no spreadsheet runs as a formula; numbers stay numbers."""
+    """Text that no spreadsheet runs as a formula, nor takes for a new row; numbers stay numbers.
+
+    A carriage return would end a row, as the csv module quotes line feeds alone.
+    """
+    text = inert(text.replace("\r\n", "\n").replace("\r", "\n"))
     if not text.startswith(_FORMULA) or text == "-":
         return text
     try:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lidr import jsonl
 from lidr.config import LanguagesConfig
+from lidr.engines.base import FinishReason
 from lidr.errors import LidrError
-from lidr.records import Prompt, Response, Translation
+from lidr.printable import short
+from lidr.records import Pair, Prompt, Response, Translation
 
 T_co = TypeVar("T_co", covariant=True)
+_ENDINGS = tuple(reason.value for reason in FinishReason)
+_PAIR = tuple(field.name for field in fields(Pair))
+_MOST = 2**53  # tokens: the whole numbers that every JSON reader has
 
 
 class Records(Protocol[T_co]):
@@ -56,9 +62,8 @@ def prompts(path: Path, language: str) -> Iterator[Prompt]:
     """The prompts of a file, checked to be of its language."""
     for record, where in _records(path):
         texts = _texts(record, ("id", "language", "prompt"), where)
-        answer = record.get("answer")
         _check_language(texts["language"], language, where)
-        answer = None if answer is None else str(answer)
+        answer = _text_or_null(record, "answer", where)
         yield Prompt(texts["id"], texts["language"], texts["prompt"], answer)
 
 
@@ -67,7 +72,13 @@ def responses(path: Path, language: str) -> Iterator[Response]:
     for record, where in _records(path):
         texts = _texts(record, ("id", "language", "prompt", "response", "finish_reason"), where)
         _check_language(texts["language"], language, where)
-        yield Response(**texts, tokens=int(record.get("tokens") or 0))
+        if texts["finish_reason"] not in _ENDINGS:
+            raise LidrError(
+                f"ended for the reason {short(texts['finish_reason'])!r}",
+                where=where,
+                instead=f"the reasons are {', '.join(_ENDINGS)}",
+            )
+        yield Response(**texts, tokens=_count(record, "tokens", where))
 
 
 def translations(path: Path, source: str, target: str) -> Iterator[Translation]:
@@ -76,16 +87,19 @@ def translations(path: Path, source: str, target: str) -> Iterator[Translation]:
         texts = _texts(record, ("id", "source_language", "target_language", "source"), where)
         _check_language(texts["source_language"], source, where)
         _check_language(texts["target_language"], target, where)
-        translation, error = record.get("translation"), record.get("error")
+        translation = _text_or_null(record, "translation", where)
+        error = _text_or_null(record, "error", where)
         if (translation is None) == (error is None):
             raise LidrError(
                 "needs either a translation or an error", where=where, instead="set exactly one of the two"
             )
-        yield Translation(
-            **texts,
-            translation=None if translation is None else str(translation),
-            error=None if error is None else str(error),
-        )
+        yield Translation(**texts, translation=translation, error=error)
+
+
+def pairs(path: Path) -> Iterator[Pair]:
+    """The pairs of a file, made here or elsewhere; what else its records hold is passed over."""
+    for record, where in _records(path):
+        yield Pair(**_texts(record, _PAIR, where))
 
 
 @dataclass(frozen=True)
@@ -146,25 +160,61 @@ def _check_aligned(paths: Sequence[Path], ids: Sequence[str | None], number: int
 
 
 def _shown(identity: str | None) -> str:
-    return "nothing more" if identity is None else repr(identity)
+    return "nothing more" if identity is None else repr(short(identity))
 
 
 def _records(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    for number, record in enumerate(jsonl.read(path), start=1):
+    for number, record in jsonl.numbered(path):
         yield record, f"{path}:{number}"
 
 
 def _texts(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> dict[str, str]:
-    for key in keys:
-        if not isinstance(record.get(key), str):
-            raise LidrError(
-                f"has no text under {key!r}", where=where, instead=f"a record holds {', '.join(keys)}"
-            )
-    return {key: record[key] for key in keys}
+    absent = [key for key in keys if not isinstance(record.get(key), str)]
+    if absent:
+        raise LidrError(
+            f"has no text under {', '.join(map(repr, absent))}",
+            where=where,
+            instead=f"a record holds {', '.join(keys)}, all texts",
+        )
+    return {key: _encodable(record[key], key, where) for key in keys}
+
+
+def _text_or_null(record: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = record.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise LidrError(f"has no text under {key!r}", where=where, instead=f"{key} is a text or null")
+    return _encodable(value, key, where)
+
+
+def _encodable(value: str, key: str, where: str) -> str:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise LidrError(
+            f"holds half a surrogate pair under {key!r}, which is no text",
+            where=where,
+            instead="mend the escape \\ud...",
+        ) from None
+    return value
+
+
+def _count(record: Mapping[str, Any], key: str, where: str) -> int:
+    value = record.get(key, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise LidrError(
+            f"{short(json.dumps(value))} under {key!r} is no number of tokens",
+            where=where,
+            instead=f"{key} is a whole number of 0 or more",
+        )
+    return value
 
 
 def _check_language(found: str, expected: str, where: str) -> None:
     if found != expected:
         raise LidrError(
-            f"is in {found!r}, the file's name says {expected!r}", where=where, instead="mend or rename it"
+            f"is in {short(found)!r}, the file's name says {expected!r}",
+            where=where,
+            instead="mend or rename it",
         )

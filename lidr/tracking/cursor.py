@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from lidr.files import write_text
 
@@ -33,10 +34,10 @@ class Cursor:
     def load(cls, folder: Path) -> Cursor:
         """The stored cursor, or a new one; one that cannot be read counts as new."""
         try:
-            values: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            return cls(**values)
-        except (OSError, ValueError, TypeError):
+            found = TypeAdapter(cls).validate_json((folder / FILE).read_bytes(), strict=True, extra="forbid")
+        except (OSError, ValueError):
             return cls()
+        return found if all(map(str.isdecimal, found.trained)) else cls()
 
     def save(self, folder: Path) -> None:
         """Writes it, atomically."""

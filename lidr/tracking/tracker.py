@@ -234,7 +234,7 @@ def _whole_records(path: Path) -> Iterator[dict[str, Any]]:
     for line in data[: data.rfind(b"\n") + 1].splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield record
@@ -243,6 +243,6 @@ def _whole_records(path: Path) -> Iterator[dict[str, Any]]:
 def _audit_values(path: Path) -> dict[str, float]:
     try:
         return dict(audit_values(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         log.warning("no audit of the pairs for W&B: %s: %s", path, error)
         return {}

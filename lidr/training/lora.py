@@ -88,6 +88,7 @@ def _parents(policy: str, iteration: int) -> list[dict[str, object]]:
     folder = Path(policy)
     try:
         earlier = json.loads((folder / LINEAGE).read_text(encoding="utf-8"))["parents"]
-    except (OSError, ValueError, KeyError):
-        earlier = []  # an adapter made elsewhere
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        earlier = None
+    earlier = earlier if isinstance(earlier, list) else []  # an adapter made elsewhere
     return [*earlier, {"iteration": iteration - 1, "adapter_sha256": sha256(folder / WEIGHTS)}]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from lidr import jsonl
 from lidr.chat import ChatFormat
 from lidr.config import PairType, TooLong
 from lidr.errors import LidrError
 from lidr.records import Pair, Turn
+from lidr.synthesis import read
 
 log = logging.getLogger(__name__)
 
 TOKENISE_AT_ONCE = 1024
-_FIELDS = tuple(f.name for f in fields(Pair))
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,7 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises:
         LidrError: the file is missing or empty, or a record lacks a field or holds another type than text.
     """
-    pairs = []
-    for number, record in enumerate(jsonl.read(path), start=1):
-        wrong = [name for name in _FIELDS if not isinstance(record.get(name), str)]
-        if wrong:
-            raise LidrError(
-                f"pair {number} has no text in {', '.join(wrong)}",
-                where=str(path),
-                instead="a pair is {" + ", ".join(_FIELDS) + "}, all texts",
-            )
-        pairs.append(Pair(**{name: record[name] for name in _FIELDS}))
+    pairs = list(read.pairs(path))
     if not pairs:
         raise LidrError(
             "there are no pairs to train on",

@@ -83,7 +83,7 @@ def load(path: Path, key: str) -> ReferenceLogProbs | None:
                 return ReferenceLogProbs(file.get_tensor("logp_w"), file.get_tensor("logp_l"))
     except FileNotFoundError:
         return None
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         log.warning("%s cannot be read (%s) and is computed anew", path, error)
         return None
     log.info("%s was made from other pairs, models or settings and is computed anew", path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -32,18 +31,21 @@ def resumable_step(checkpoint: Path, metrics: Path, key: str) -> int:
     if not checkpoint.exists():
         return 0
     try:
+        # Tensors and plain values only: a checkpoint that names code to run is not read.
         entry = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)[CHECKPOINT_ENTRY]
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        made_from, step = str(entry["key"]), int(entry["step"])
+    except Exception as error:  # of zip, pickle, torch, or of another content
         raise LidrError(
-            f"not a readable checkpoint ({type(error).__name__})", where=str(checkpoint), instead="delete it"
+            f"not a readable checkpoint ({type(error).__name__})",
+            where=str(checkpoint),
+            instead="delete it and run the same command again: the training starts anew",
         ) from error
-    if entry["key"] != key:
+    if made_from != key:
         raise LidrError(
             "the checkpoint was trained from other pairs, models or settings",
             where=str(checkpoint),
             instead="delete it to train anew",
         )
-    step = int(entry["step"])
     with jsonl.Appender(metrics) as records:
         logged = len(records.kept)
     if logged < step:

@@ -17,7 +17,7 @@ from lidr import jsonl, progress
 from lidr.chat import ChatFormat
 from lidr.config import Precision, Reference
 from lidr.hashing import sha256
-from lidr.models import load_tokenizer
+from lidr.models import check_vocabulary, load_tokenizer
 from lidr.training import allocator, blocks, choices, fingerprint, fusing, policy, reference, resume, support
 from lidr.training.choices import Choices, Situation
 from lidr.training.datamodule import PairData
@@ -112,7 +112,9 @@ class _Attempt:
             log_probs = self._compute_reference(shard(self._fused(frozen), trainer))
             del frozen
             _free()
-        self.policy = shard(self._fused(policy.load_policy(job, precision, device)), trainer)
+        loaded = policy.load_policy(job, precision, device)
+        check_vocabulary(loaded, data.chat.tokenizer, job.policy)
+        self.policy = shard(self._fused(loaded), trainer)
         if log_probs is None and job.config.objective.name.needs_reference:
             log_probs = self._compute_reference(self.policy)
         self.log_probs = log_probs

@@ -205,7 +205,8 @@ def test_an_empty_file_points_to_the_audit(tmp_path: Path) -> None:
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text(json.dumps({"id": "1", "language": "en", "prompt": "x"}))
     with pytest.raises(
-        LidrError, match="pair 1 has no text in chosen, rejected, chosen_origin, rejected_origin"
+        LidrError,
+        match=r"pairs\.jsonl:1: has no text under 'chosen', 'rejected', 'chosen_origin', 'rejected_origin'",
     ):
         read_pairs(tmp_path / "pairs.jsonl")
 
