@@ -43,5 +43,5 @@ def attempted(comparisons: Sequence[Comparison]) -> Iterator[tuple[Comparison, C
     """Each comparison as it is, and with an attempt at the end of the model's answer; attempts in turn."""
     for number, comparison in enumerate(comparisons):
         attempt = ATTEMPTS[number % len(ATTEMPTS)]
-        variant = f"attempt {number % len(ATTEMPTS)}"
+        variant = f"{comparison.variant} attempt {number % len(ATTEMPTS)}".strip()
         yield comparison, replace(comparison, answer=comparison.answer + attempt, variant=variant)

@@ -31,7 +31,7 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     with _open(path) as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}:{number}"
-            text = _decode(line, where).removeprefix(_BOM if number == 1 else "")
+            text = _decode(line, path, number).removeprefix(_BOM if number == 1 else "")
             if text.strip():
                 yield Row(number, _object(_parse(text, where, number, path), where))
 
@@ -43,7 +43,7 @@ def read_json_array(path: Path) -> Iterator[Row]:
         LidrError: the file cannot be read, or holds anything else; names the line.
     """
     with _open(path) as file:
-        text = "".join(_decode(line, f"{path}:{number}") for number, line in enumerate(file, start=1))
+        text = "".join(_decode(line, path, number) for number, line in enumerate(file, start=1))
     yield from _array_rows(text.removeprefix(_BOM), path)
 
 
@@ -89,12 +89,14 @@ def _open(path: Path) -> BinaryIO:
         ) from None
 
 
-def _decode(line: bytes, where: str) -> str:
+def _decode(line: bytes, path: Path, number: int) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
-        utf16 = " but looks like UTF-16" if line.startswith(_UTF16) else ""
-        raise LidrError(f"is not UTF-8{utf16}", where=where, instead="save the file as UTF-8") from None
+        utf16 = " but looks like UTF-16" if number == 1 and line.startswith(_UTF16) else ""
+        raise LidrError(
+            f"is not UTF-8{utf16}", where=f"{path}:{number}", instead="save the file as UTF-8"
+        ) from None
 
 
 def _parse(text: str, where: str, number: int, path: Path) -> Any:
