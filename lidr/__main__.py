@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show how far the runs below a folder are")
     status.add_argument("folder", help="a run, or a folder of runs")
     report = commands.add_parser(
-        "report", help="write tables and figures of one run, or of several side by side"
+        "report", help="write tables, figures and an HTML page of one run, or of several side by side"
     )
     report.add_argument("runs", nargs="+", help="run folders, or folders of runs")
     report.add_argument("--out", help="where to write; a single run's default is its own report/ folder")

@@ -1,4 +1,4 @@
-"""``lidr report DIR...``: tables and figures of one run, or of several side by side."""
+"""``lidr report DIR...``: tables, figures and a page of one run, or of several side by side."""
 
 from __future__ import annotations
 
@@ -32,5 +32,6 @@ def report(folders: Sequence[str], out: str | None) -> int:
     console = Console()
     for table in seed_tables(runs):
         console.print(table, "")
-    console.print(f"report  {paths.markdown}", highlight=False, soft_wrap=True)
+    for name, path in (("report", paths.markdown), ("page", paths.page)):
+        console.print(f"{name:<8}{path}", highlight=False, soft_wrap=True, markup=False)
     return 0

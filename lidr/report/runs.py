@@ -75,7 +75,7 @@ def _read(root: Path, label: str, config: RunConfig) -> Run:
         scores=tuple(read_scores(root)),
         meta=read_results(results).meta if results.exists() else {},
         training={
-            t: list(jsonl.read(path))
+            t: [line.record for line in jsonl.lines(path)]
             for t in iterations
             if (path := root / f"iteration-{t}" / "training" / "metrics.jsonl").exists()
         },
