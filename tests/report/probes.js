@@ -138,7 +138,7 @@
       return [255, 255, 255];
     };
     const hasText = (node) => [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-    const isShown = (node) => !node.closest("script, style, noscript, [hidden], title, desc") && !node.matches(":disabled");
+    const isShown = (node) => !node.closest("script, style, noscript, [hidden], title, desc");
     return [...document.querySelectorAll("body *")]
       .filter((node) => hasText(node) && isShown(node))
       .filter((node) => {

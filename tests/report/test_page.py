@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -164,7 +165,7 @@ def test_a_page_is_whole_and_the_same_twice(loop_run: Path, tmp_path: Path) -> N
         v for k, v in page.attributes if k in ("src", "href", "action") and v and not v.startswith("#")
     ]
     assert not [k for k, _ in page.attributes if k.startswith("on") or k == "style"]
-    assert "This page holds all 400 records of the runs." in page.shown
+    assert "This page holds all 400 records there are." in page.shown
     assert "not finished" not in page.shown
 
 
@@ -274,7 +275,7 @@ def test_a_run_that_lacks_a_stage_has_a_page_that_names_it(stage: StageKind, tmp
         drop_stage(tmp_path / "run", 2, later)
     page = page_of([tmp_path / "run"], tmp_path / "page.html")
     assert "The run is not finished." in page.shown
-    assert f"iteration-2/{stage}: not begun." in page.shown
+    assert f"Not begun: iteration-2/{stage}" in page.shown
     assert "iteration-1/" not in page.shown
     kinds = {row["kind"] for row in page.rows() if row["iteration"] == 2}
     expected = {"prompts": 0, "responses": 0, "translations": 1, "pairs": 2, "training": 3}
@@ -294,7 +295,7 @@ def test_a_stage_that_was_killed_shows_what_it_wrote(tmp_path: Path) -> None:
     shard.parent.mkdir(parents=True)
     jsonl.write(shard, list(jsonl.read(translations / "es-en.jsonl"))[:3])
     page = page_of([folder], tmp_path / "page.html")
-    assert "iteration-1/translations: not finished; what it wrote is shown." in page.shown
+    assert "Begun and not finished: iteration-1/translations. What is written so far is shown." in page.shown
     counted = Counter((row["kind"], row["leftLanguage"], row["rightLanguage"]) for row in page.rows())
     assert counted["translation", "en", "es"] == 4
     assert counted["translation", "es", "en"] == 20
@@ -307,7 +308,7 @@ def test_training_that_was_killed_has_curves(tmp_path: Path) -> None:
     tear(training / "metrics.jsonl", 12)
     page = build_report([tmp_path / "run"], tmp_path / "out").page
     text = page.read_text(encoding="utf-8")
-    assert "iteration-1/training: not finished; what it wrote is shown." in text
+    assert "Begun and not finished: iteration-1/training. What is written so far is shown." in text
     assert "<title>Training loss</title>" in text
 
 
@@ -315,7 +316,8 @@ def test_pairs_without_their_answers_are_shown_and_the_page_says_what_is_not(tmp
     make_loop_run(tmp_path / "run")
     drop_stage(tmp_path / "run", 1, StageKind.RESPONSES)
     page = page_of([tmp_path / "run"], tmp_path / "page.html")
-    assert "so the dropped candidates cannot be shown" in page.shown
+    assert "so its dropped candidates cannot be shown" in page.shown
+    assert "The others lack the answers or translations that they were made of." in page.shown
     assert {row["outcome"] for row in page.rows() if row["kind"] == "pair"} == {"kept"}
     assert re.search(r"\d+ of 60 pair candidates", page.shown)
 
@@ -386,8 +388,7 @@ def test_an_audits_numbers_lead_to_their_pairs(loop_run: Path, tmp_path: Path) -
 
 def test_a_run_with_nothing_yet_has_a_page(tmp_path: Path) -> None:
     make_run(tmp_path / "run", ["iterations=1"], evaluated=-1)
-    for path in (tmp_path / "run" / "iteration-1").iterdir():
-        for file in path.glob("*.jsonl"):
-            file.unlink()
+    shutil.rmtree(tmp_path / "run" / "iteration-1")
     page = page_of([tmp_path / "run"], tmp_path / "page.html")
-    assert "iteration-1/training: " in page.shown
+    assert "iteration-1/training" in page.shown
+    assert "There are no answers yet." in page.shown

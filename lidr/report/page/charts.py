@@ -12,7 +12,7 @@ from lidr.evaluation import imbalance_gap
 from lidr.report.frame import select
 from lidr.report.metrics import model, style, written
 from lidr.report.page.markup import Html, join, tag
-from lidr.report.page.svg import Axis, Line, Point, line_chart, stack, ticks
+from lidr.report.page.svg import Axis, Line, Point, line_chart, ticks
 from lidr.report.runs import Run
 
 BY_LANGUAGE = ("accuracy", "on_target", "off_target")
@@ -50,7 +50,7 @@ def _by_language(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, metri
             chart = line_chart(title, _said(lines), lines, _iterations(run.config.iterations), y)
             panels.append(_panel(chart, run.label if len(runs) > 1 else ""))
     caption = f"{name} on {benchmark} by language and iteration; bars are 95 % intervals."
-    return tag("figure", stack(panels), tag("figcaption", caption))
+    return _figure(panels, caption)
 
 
 def _language_lines(frame: pd.DataFrame, run: Run, metric: str, order: Sequence[str]) -> Iterator[Line]:
@@ -83,7 +83,7 @@ def _gap(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str) -> Html:
     chart = line_chart(title, _said(lines), lines, _iterations(iterations), y, zero=True)
     caption = f"{title}: dominant accuracy minus mean non-dominant accuracy; at 0 the languages are level."
     legend = [run_legend(runs)] if len(runs) > 1 else []
-    return tag("figure", stack([_panel(chart)]), *legend, tag("figcaption", caption))
+    return _figure([_panel(chart), *legend], caption)
 
 
 def run_legend(runs: Sequence[Run]) -> Html:
@@ -131,23 +131,23 @@ def _iterations(last: int) -> Axis:
     return Axis("model after iteration t", -0.25, last + 0.25, names)
 
 
-def training_charts(runs: Sequence[Run]) -> Html | None:
-    """Loss and margin by optimizer step, a panel a run; None before any training."""
-    trained = [run for run in runs if any(run.training.values())]
-    panels = []
+def training_charts(runs: Sequence[Run]) -> Iterator[Html]:
+    """A figure of the loss and one of the margin, a panel a run; none before any training."""
     for name, unit in CURVES.items():
-        for run in trained:
+        panels = []
+        for run in runs:
             lines = list(_curves(run, f"train/{name}"))
             if lines:
                 title = f"Training {name}" + (f": {run.label}" if len(runs) > 1 else "")
-                chart = line_chart(
-                    title, f"{unit} by optimizer step", lines, *_training_axes(lines, unit), zero=True
+                said, axes = f"{unit} by optimizer step", _training_axes(lines, unit)
+                panels.append(
+                    _panel(
+                        line_chart(title, said, lines, *axes, zero=True), run.label if len(runs) > 1 else ""
+                    )
                 )
-                panels.append(_panel(chart, run.label if len(runs) > 1 else ""))
-    if not panels:
-        return None
-    caption = f"Per optimizer step; thick lines are running means over up to {_SMOOTH} steps."
-    return tag("figure", stack(panels), tag("figcaption", caption))
+        if panels:
+            means = f"thick lines are running means over up to {_SMOOTH} steps"
+            yield _figure(panels, f"Training {name} by optimizer step; {means}.")
 
 
 def _curves(run: Run, key: str) -> Iterator[Line]:
@@ -192,3 +192,9 @@ def _training_axes(lines: Sequence[Line], unit: str) -> tuple[Axis, Axis]:
 def _panel(chart: Html, title: str = "") -> Html:
     heading = [tag("p", title, class_="panel-title")] if title else []
     return tag("div", join([*heading, chart]), class_="panel")
+
+
+def _figure(panels: Sequence[Html], caption: str) -> Html:
+    """Panels beside each other; one alone leaves room beside it for another figure."""
+    width = "wide" if len(panels) > 1 else None
+    return tag("figure", tag("div", *panels, class_="charts"), tag("figcaption", caption), class_=width)

@@ -25,10 +25,14 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many records of each kind the page shows, of how many there are; cut: texts that are shown in part."""
+    """How many records of each kind the page shows, of how many there are.
+
+    is_full: some prompts found no room. cut: texts that are shown in part.
+    """
 
     shown: Counter[Kind]
     there: Counter[Kind]
+    is_full: bool
     cut: int
     limits: Limits
 
@@ -40,25 +44,29 @@ class Coverage:
         """What the page says of it."""
         shown, there = sum(self.shown.values()), sum(self.there.values())
         if not there:
-            return "The runs hold no answers yet."
+            return "There are no answers yet."
         if self.is_whole:
-            text = f"This page holds all {there:,} records of the runs."
+            text = f"This page holds all {there:,} records there are."
         else:
             parts = [
                 f"{self.shown[kind]:,} of {self.there[kind]:,} {_NAMES[kind]}"
                 for kind in Kind
                 if self.there[kind]
             ]
-            text = (
-                f"This page holds {shown:,} of {there:,} records: {', '.join(parts)}. At most "
-                f"{self.limits.records:,} records and {self.limits.size / 1e6:g} MB of text are put on a page. Which "
-                "prompts are shown is drawn by a hash of their ids, each with all its records; the files in the run's "
-                "folder hold the rest."
-            )
+            text = f"This page holds {shown:,} of {there:,} records: {', '.join(parts)}. {self._why()}"
         if self.cut:
             be = "text is" if self.cut == 1 else "texts are"
             text += f" {self.cut:,} {be} longer than {self.limits.text:,} characters and cut there."
         return text
+
+    def _why(self) -> str:
+        if not self.is_full:
+            return "The others lack the answers or translations that they were made of."
+        return (
+            f"At most {self.limits.records:,} records and {self.limits.size / 1e6:g} MB of text are put on a page. "
+            "Which prompts are shown is drawn by a hash of their ids, each with all its records; the files in the "
+            "run's folder hold the rest."
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def collect(runs: Sequence[Run], limits: Limits) -> Collected:
     records = shares([need.records for need in needs], limits.records)
     sizes = shares([need.size for need in needs], limits.size)
     judges = [Judge(run.config, place) for place, run in enumerate(runs)]
-    table, shown, there = Table(limits.text), Counter[Kind](), Counter[Kind]()
+    table, shown, there, is_full = Table(limits.text), Counter[Kind](), Counter[Kind](), False
     for (place, unit), most_records, most_size in zip(listed, records, sizes, strict=True):
         selection = Selection(partial(Bundle, limits.text, unit.candidates), most_records, most_size)
         for identity, put in unit.stream():
@@ -89,7 +97,9 @@ def collect(runs: Sequence[Run], limits: Limits) -> Collected:
             table.add(record)
             shown[record.kind] += 1
         there += unit.totals
-    return Collected(table.payload([run.label for run in runs]), Coverage(shown, there, table.cut, limits))
+        is_full = is_full or selection.is_full
+    coverage = Coverage(shown, there, is_full, table.cut, limits)
+    return Collected(table.payload([run.label for run in runs]), coverage)
 
 
 def _judged(unit: LoopUnit | BenchmarkUnit, selection: Selection[Bundle], judge: Judge) -> Iterator[Record]:

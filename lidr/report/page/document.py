@@ -87,9 +87,9 @@ def _parts(
         yield _section(section)
     for section in by_topic[Topic.AUDIT]:
         yield _audit(runs, section)
-    curves = charts.training_charts(runs)
+    curves = list(charts.training_charts(runs))
     for section in by_topic[Topic.TRAINING]:
-        yield _section(section, [curves] if curves else [])
+        yield _section(section, curves)
     yield _browser(collected)
     for section in by_topic[Topic.SETTINGS]:
         yield _section(section)
@@ -101,25 +101,21 @@ def _is_benchmark(section: Section) -> bool:
 
 def _missing(runs: Sequence[Run]) -> Iterator[Html]:
     for run in runs:
-        sentences = gaps(run)
-        if sentences:
-            heading = tag(
-                "strong", f"{run.label} is not finished." if len(runs) > 1 else "The run is not finished."
-            )
-            items = [tag("li", sentence) for sentence in sentences]
-            yield tag(
-                "div",
-                tag("p", heading, " Numbers that are not there are dashes."),
-                tag("ul", *items),
-                class_="notice",
-            )
+        found = gaps(run)
+        if found.sentences:
+            name = run.label if len(runs) > 1 else "The run"
+            state = "is not complete" if found.is_finished else "is not finished"
+            items = [tag("li", sentence) for sentence in found.sentences]
+            heading = tag("p", tag("strong", f"{name} {state}."), " Numbers that are not there are dashes.")
+            yield tag("div", heading, tag("ul", *items), class_="notice")
 
 
 def _section(section: Section, figures: Sequence[Html] = (), fold: bool = False) -> Html:
     """A section: its charts, its first table, and the others folded."""
     open_, folded = (section.grids[:1], section.grids[1:]) if not fold else ((), section.grids)
+    drawn = [tag("div", *figures, class_="figures")] if figures else []
     place = str(section.topic) if section.topic in (Topic.TRAINING, Topic.SETTINGS) else None
-    parts: list[Html] = [tag("h2", section.title, id=place), *figures, *map(_table, open_)]
+    parts: list[Html] = [tag("h2", section.title, id=place), *drawn, *map(_table, open_)]
     parts += [tag("details", tag("summary", grid.title), _table(grid)) for grid in folded]
     if not section.grids:
         parts.append(tag("p", "No numbers yet.", class_="note"))

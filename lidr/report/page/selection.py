@@ -85,6 +85,11 @@ class Selection(Generic[T]):
         self.size -= gone.size
 
     @property
+    def is_full(self) -> bool:
+        """Whether some prompt found no room."""
+        return self._bar is not None
+
+    @property
     def kept(self) -> dict[str, T]:
         """What is kept, by prompt, in the order in which the prompts first came."""
         return self._kept

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lidr.report.page.markup import Html, join, tag
+from lidr.report.page.markup import Html, tag
 from lidr.report.plotting import spread
 
 WIDTH, HEIGHT = 460, 270
@@ -83,7 +83,7 @@ def line_chart(
     if zero and y.low <= 0 <= y.high:
         parts.append(tag("line", class_="zero", x1=_LEFT, x2=WIDTH - _RIGHT, y1=up(0.0), y2=up(0.0)))
     parts += [_line(line, across, up) for line in lines]
-    parts += _labels(lines, up)
+    parts += _labels(lines, across, up)
     return tag(
         "svg",
         tag("title", title),
@@ -165,7 +165,7 @@ def _marker(shape: int, place: tuple[float, float], said: str) -> Html:
     return tag("polygon", title, class_="marker", points=_path([(x + dx, y + dy) for dx, dy in corners]))
 
 
-def _labels(lines: Sequence[Line], up: _Scale) -> list[Html]:
+def _labels(lines: Sequence[Line], across: _Scale, up: _Scale) -> list[Html]:
     """Names beside the lines' ends, moved apart where they would overlap, and inside the chart."""
     ends = sorted((up(line.points[-1].y), place) for place, line in enumerate(lines) if line.points)
     wanted = spread([y for y, _ in ends], _LABEL_GAP)
@@ -175,7 +175,10 @@ def _labels(lines: Sequence[Line], up: _Scale) -> list[Html]:
     for (y, place), label_y in zip(ends, wanted, strict=True):
         line, shown = lines[place], label_y - past
         text = tag("text", line.label, class_="label", x=edge + 14, y=shown + 4)
-        lead = tag("line", class_="lead", x1=edge + 3, y1=y, x2=edge + 11, y2=shown)
+        end = across(line.points[-1].x) + 4
+        lead = tag(
+            "polyline", class_="lead", points=_path([(end, y), (max(end, edge + 3), y), (edge + 11, shown)])
+        )
         parts.append(tag("g", lead, text, class_=f"series c-{line.colour}"))
     return parts
 
@@ -190,8 +193,3 @@ def ticks(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
     first = math.ceil(low / step - 1e-9)
     values = [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
     return [(value, f"{round(value, 10):g}") for value in values]
-
-
-def stack(charts: Sequence[Html]) -> Html:
-    """Charts beside each other, as many as the page has room for."""
-    return tag("div", join(charts), class_="charts")

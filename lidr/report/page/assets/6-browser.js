@@ -15,10 +15,20 @@ function startBrowser() {
     writeState(state);
     show();
   };
-  const show = () => render(state, (id) => change({ ...initialState(), kind: ALL, id }), (page) => turn(page));
-  const turn = (page) => {
-    change({ page }, true);
+  let pages = 1;
+  const turn = (step) => {
+    change({ page: step(Math.min(state.page, pages), pages) }, true);
     byId("count").scrollIntoView({ block: "start" });
+  };
+  const showPrompt = (id) => {
+    change({ ...initialState(), kind: ALL, id });
+    byId("one-prompt").focus();
+    byId("browse").scrollIntoView({ block: "start" });
+  };
+  const pagers = ["pager-above", "pager-below"].map((place) => pager(byId(place), turn));
+  const show = () => {
+    pages = render(state, showPrompt);
+    for (const update of pagers) update(Math.min(state.page, pages), pages);
   };
 
   for (const name of FILTERS) byId(`filter-${name}`).addEventListener("change", (event) => change(withKind(name, event.target.value)));
@@ -38,9 +48,11 @@ function startBrowser() {
   if (isState(location.hash)) byId("browse").scrollIntoView({ block: "start" });
 }
 
-/** An outcome belongs to a kind: to choose another kind lets go of it. */
+/** An outcome belongs to a kind: to choose it chooses the kind, and to choose another kind lets go of it. */
 function withKind(name, chosen) {
-  return name === "kind" ? { kind: chosen, outcome: ALL } : { [name]: chosen };
+  if (name === "kind") return { kind: chosen, outcome: ALL };
+  if (name === "outcome" && chosen !== ALL) return { kind: chosen.slice(0, chosen.indexOf(":")), outcome: chosen };
+  return { [name]: chosen };
 }
 
 /** Calls once, when nothing has happened for a moment. */
@@ -67,7 +79,8 @@ function fill(select, choices, all) {
   }
 }
 
-function render(state, showPrompt, turn) {
+/** Shows a page of what a state asks for; returns how many pages there are. */
+function render(state, showPrompt) {
   const pattern = searchPattern(state.q);
   const rows = matching(state, pattern);
   const pages = Math.max(1, Math.ceil(rows.length / PAGE));
@@ -79,7 +92,7 @@ function render(state, showPrompt, turn) {
   byId("count").textContent = summary(rows.length, page, pages);
   const shown = rows.slice((page - 1) * PAGE, page * PAGE);
   byId("records").replaceChildren(...shown.map((row) => card(row, pattern, showPrompt)));
-  for (const place of ["above", "below"]) byId(`pager-${place}`).replaceChildren(...pager(page, pages, turn));
+  return pages;
 }
 
 function summary(found, page, pages) {
@@ -88,12 +101,26 @@ function summary(found, page, pages) {
   return pages > 1 ? `${of}, page ${page} of ${pages.toLocaleString("en")}` : of;
 }
 
-function pager(page, pages, turn) {
-  if (pages < 2) return [];
-  const button = (label, to) => {
-    const made = el("button", { type: "button", click: () => turn(to) }, label);
-    made.disabled = to < 1 || to > pages || to === page;
-    return made;
+/** Buttons that stay where they are, so that the focus stays with them; returns how to bring them up to date. */
+function pager(place, turn) {
+  const steps = [
+    ["first", () => 1],
+    ["previous", (page) => page - 1],
+    ["next", (page) => page + 1],
+    ["last", (_, pages) => pages],
+  ];
+  const buttons = steps.map(([label, step]) => {
+    const click = (event) => {
+      if (event.target.ariaDisabled !== "true") turn(step);
+    };
+    return { button: el("button", { type: "button", click }, label), step };
+  });
+  place.append(...buttons.map(({ button }) => button));
+  return (page, pages) => {
+    place.hidden = pages < 2;
+    for (const { button, step } of buttons) {
+      const to = step(page, pages);
+      button.ariaDisabled = String(to < 1 || to > pages || to === page);
+    }
   };
-  return [button("first", 1), button("previous", page - 1), button("next", page + 1), button("last", pages)];
 }
