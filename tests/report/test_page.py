@@ -1,84 +1,30 @@
-"""What the page holds: embedding, sampling, what is missing; how it behaves is in test_page_browser.py."""
+"""What the page holds: records, their sample, what is missing; how it behaves is in test_page_browser.py."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lidr import jsonl
+from lidr.errors import LidrError
 from lidr.evaluation import PAIRS
 from lidr.report import build_report
 from lidr.report.frame import tidy
-from lidr.report.grids import Grid
 from lidr.report.page import Limits, write_page
-from lidr.report.page.document import asset
-from lidr.report.page.embed import embedded_size, escape, policy, script_json
-from lidr.report.page.markup import Html, inline, table, tag
+from lidr.report.page.embed import embedded_size
 from lidr.report.runs import read_runs
 from lidr.report.sections import sections
 from lidr.stages import StageKind
 
 from .hostile import HOSTILE
 from .loops import audit_of, drop_stage, make_loop_run, tear
+from .parsed import Parsed
 from .runs import make_run
-
-
-class Parsed(HTMLParser):
-    """What a parser that is not a browser makes of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.scripts: list[str] = []
-        self.shown = ""
-        self._in: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += attrs
-        if tag in ("script", "style"):
-            self._in.append(tag)
-            if tag == "script":
-                self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._in and self._in[-1] == tag:
-            self._in.pop()
-
-    def handle_data(self, data: str) -> None:
-        if not self._in:
-            self.shown += data
-        elif self._in[-1] == "script":
-            self.scripts[-1] += data
-
-    @property
-    def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.scripts[0])
-        return found
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The embedded records, with their words and texts."""
-        data = self.data
-        texts, words = ("prompt", "left", "right"), ("run", "iteration", "model")
-        found = []
-        for row in data["rows"]:
-            named = dict(zip(data["fields"], row, strict=True))
-            for key, place in named.items():
-                if key not in words:
-                    source = data["texts"] if key in texts else data["words"]
-                    named[key] = None if place < 0 else source[place]
-            found.append(named)
-        return found
 
 
 def page_of(folders: list[Path], out: Path, limits: Limits | None = None) -> Parsed:
@@ -93,66 +39,6 @@ def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("loop") / "run"
     make_loop_run(folder, iterations=2)
     return folder
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_embedded_text_comes_back_whole_and_ends_nothing(text: str) -> None:
-    value = {"texts": [text], text: text}
-    embedded = script_json(value)
-    assert json.loads(embedded) == value
-    assert not set(embedded) & set("<>&\u2028\u2029\ufeff\x00\r\n")
-    assert json.loads(embedded.encode("utf-8").decode("utf-8")) == value
-    assert embedded_size(text) >= len(text)
-    page = Parsed(f'<script type="application/json">{embedded}</script><p>after</p>')
-    assert page.tags == {"script": 1, "p": 1}
-    assert json.loads(page.scripts[0]) == value
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_text_in_markup_stays_text(text: str) -> None:
-    markup = tag("p", text, title=text)
-    markup.encode("utf-8")
-    page = Parsed(markup)
-    assert page.tags == {"p": 1}
-    assert [name for name, _ in page.attributes] == ["title"]
-    plain = "".join(c for c in text if c.isprintable())
-    assert "".join(c for c in page.shown if c.isprintable() and c != "\ufffd") == plain
-
-
-def test_numbers_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        script_json([float("nan")])
-
-
-def test_markup_escapes_whatever_is_not_markup() -> None:
-    assert tag("b", "<i>", Html("<i>"), class_='x"y', hidden=True, open=False) == (
-        '<b class="x&quot;y" hidden>&lt;i&gt;<i></b>'
-    )
-    assert inline("a **b<** `c` d") == "a <strong>b&lt;</strong> <code>c</code> d"
-    grid = Grid("g", "T<", ("a<", "n"), (("<x>", "1"), ("y", "-")), note="<n>")
-    page = Parsed(table(grid, lambda row, column: "#q=%3C" if row == 0 else None))
-    assert page.tags["a"] == 1
-    assert page.shown == "T<a<n<x>1y-<n>"
-    assert escape("a\x00b") == "a\ufffdb"
-
-
-def test_the_policy_names_the_script_and_the_style_and_nothing_else() -> None:
-    found = dict(part.split(" ", 1) for part in policy("s", "c").split("; "))
-    assert found["default-src"] == "'none'"
-    assert re.fullmatch(r"'sha256-[\w+/]{43}='", found["script-src"])
-    assert found["script-src"] != found["style-src"]
-    assert "unsafe" not in policy("s", "c")
-
-
-def test_the_script_writes_text_alone_and_can_stand_in_a_page() -> None:
-    script, style = asset("js"), asset("css")
-    writers = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc|setHTML"
-    assert not re.search(writers, script)
-    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|WebSocket|https?:", script + style)
-    assert "</" not in script.replace("<\\/", "")
-    assert "<!--" not in script
-    assert "url(" not in style
-    assert "@import" not in style
 
 
 def test_a_page_is_whole_and_the_same_twice(loop_run: Path, tmp_path: Path) -> None:
@@ -310,6 +196,14 @@ def test_training_that_was_killed_has_curves(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "Begun and not finished: iteration-1/training. What is written so far is shown." in text
     assert "<title>Training loss</title>" in text
+
+
+def test_where_no_pair_was_kept_the_page_shows_why(tmp_path: Path) -> None:
+    with pytest.raises(LidrError, match="none of 8 pairs"):
+        make_loop_run(tmp_path / "run", ("es",), prompts=4, texts=lambda *_: "the same sentence everywhere")
+    page = page_of([tmp_path / "run"], tmp_path / "page.html")
+    assert [row["outcome"] for row in page.rows() if row["kind"] == "pair"] == ["identical"] * 8
+    assert "Not begun: iteration-1/training." in page.shown
 
 
 def test_pairs_without_their_answers_are_shown_and_the_page_says_what_is_not(tmp_path: Path) -> None:

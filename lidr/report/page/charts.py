@@ -104,8 +104,8 @@ def _points(frame: pd.DataFrame, metric: str, dodge: float, name: str) -> list[P
         if value is None:
             continue
         said = f"{name}, {model(int(row['iteration']))}: {written(metric, value, low, high)}"
-        ends = (None if end is None else 100 * end for end in (low, high))
-        points.append(Point(float(row["iteration"]) + dodge, 100 * value, *ends, said=said))
+        ends = [None if end is None else 100 * end for end in (low, high)]
+        points.append(Point(float(row["iteration"]) + dodge, 100 * value, ends[0], ends[1], said))
     return points
 
 

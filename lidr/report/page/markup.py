@@ -10,7 +10,7 @@ from lidr.report.page.embed import escape
 
 _VOID = frozenset({"meta", "input", "br"})
 _NUMERIC = re.compile(r"[-+<]?\d|-$|$")
-Attribute = str | int | float | bool | None
+Attribute = str | float | bool | None
 Cell = Callable[[int, int], "str | None"]
 
 
@@ -49,7 +49,7 @@ def _attribute(key: str, value: Attribute) -> str:
 
 def number(value: float) -> str:
     """A coordinate, to a tenth."""
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def inline(text: str) -> Html:

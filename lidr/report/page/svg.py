@@ -12,7 +12,22 @@ from lidr.report.plotting import spread
 WIDTH, HEIGHT = 460, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 92, 12, 40
 _LABEL_GAP = 13.0
-_MARKERS = 6
+# Markers around their centre: circle, square, triangles, diamond, cross.
+_CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (
+    (),
+    ((-4, -4), (4, -4), (4, 4), (-4, 4)),
+    ((0, -5), (5, 4), (-5, 4)),
+    ((0, -5.5), (5.5, 0), (0, 5.5), (-5.5, 0)),
+    ((0, 5), (5, -4), (-5, -4)),
+    tuple(
+        (x, y)
+        for x, y in zip(
+            (-2, 2, 2, 5, 5, 2, 2, -2, -2, -5, -5, -2),
+            (-5, -5, -2, -2, 2, 2, 5, 5, 2, 2, -2, -2),
+            strict=True,
+        )
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -139,28 +154,9 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
 
 def _marker(shape: int, place: tuple[float, float], said: str) -> Html:
     x, y = place
-    corners = {
-        1: [(-4, -4), (4, -4), (4, 4), (-4, 4)],
-        2: [(0, -5), (5, 4), (-5, 4)],
-        3: [(0, -5.5), (5.5, 0), (0, 5.5), (-5.5, 0)],
-        4: [(0, 5), (5, -4), (-5, -4)],
-        5: [
-            (-2, -5),
-            (2, -5),
-            (2, -2),
-            (5, -2),
-            (5, 2),
-            (2, 2),
-            (2, 5),
-            (-2, 5),
-            (-2, 2),
-            (-5, 2),
-            (-5, -2),
-            (-2, -2),
-        ],
-    }.get(shape % _MARKERS)
+    corners = _CORNERS[shape % len(_CORNERS)]
     title = tag("title", said)
-    if corners is None:
+    if not corners:
         return tag("circle", title, class_="marker", cx=x, cy=y, r=4)
     return tag("polygon", title, class_="marker", points=_path([(x + dx, y + dy) for dx, dy in corners]))
 

@@ -179,16 +179,30 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 def _responses(path: Path, iteration: int, kind: Kind, totals: Counter[Kind]) -> Iterator[Put]:
     for r in _records(path):
         totals[kind] += 1
-        response = Response(
-            *(_text(r, key) for key in ("id", "language", "prompt", "response", "finish_reason")),
-            tokens=0,  # not shown
-        )
+        response = _response(r)
         yield response.id, lambda b, response=response: b.put_response(iteration, response)  # type: ignore[misc]
 
 
+def _response(record: Mapping[str, Any]) -> Response:
+    return Response(
+        id=_text(record, "id"),
+        language=_text(record, "language"),
+        prompt=_text(record, "prompt"),
+        response=_text(record, "response"),
+        finish_reason=_text(record, "finish_reason"),
+        tokens=0,  # not shown
+    )
+
+
 def _translation(record: Mapping[str, Any]) -> Translation:
-    texts = [_text(record, key) for key in ("id", "source_language", "target_language", "source")]
-    return Translation(*texts, _text_or_none(record, "translation"), _text_or_none(record, "error"))
+    return Translation(
+        id=_text(record, "id"),
+        source_language=_text(record, "source_language"),
+        target_language=_text(record, "target_language"),
+        source=_text(record, "source"),
+        translation=_text_or_none(record, "translation"),
+        error=_text_or_none(record, "error"),
+    )
 
 
 def _pair(record: Mapping[str, Any]) -> Pair:
