@@ -10,6 +10,15 @@
     select.dispatchEvent(new Event("change", { bubbles: true }));
   },
 
+  /** What every filter offers, with the number beside it. */
+  choices() {
+    const number = (option) => Number(option.textContent.match(/\(([\d,]+)\)$/)[1].replaceAll(",", ""));
+    const offered = (select) => [...select.options].slice(1).map((option) => [option.value, number(option)]);
+    return Object.fromEntries(
+      [...document.querySelectorAll("#filters select")].map((select) => [select.id.slice("filter-".length), offered(select)]),
+    );
+  },
+
   /** Milliseconds from a choice to a page that is laid out. */
   timeToChoose(name, value) {
     const start = performance.now();

@@ -132,6 +132,24 @@ def test_filters_narrow_what_is_shown(page: Page) -> None:
     assert count(page) == 120
 
 
+def test_a_choice_says_how_many_records_it_would_show(chromium: Chromium, report: Path) -> None:
+    page = chromium.page()
+    for start in (
+        "kind=pair&language=ar",
+        "kind=translation&target=off",
+        "id=prompt-1-00003",
+        "q=prompt-2-00003",
+    ):
+        offered = page.open(report, start).probe("choices")
+        assert sum(len(options) for options in offered.values()) > 20
+        for name, options in offered.items():
+            for value, said in options:
+                if said:
+                    page.probe("go", f"#{start}")
+                    page.probe("choose", name, value)
+                    assert count(page) == said, (start, name, value)
+
+
 def test_a_drop_reason_shows_its_pairs(page: Page) -> None:
     page.probe("choose", "outcome", "pair:identical")
     assert 0 < count(page) < 120

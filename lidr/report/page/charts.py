@@ -197,4 +197,4 @@ def _panel(chart: Html, title: str = "") -> Html:
 def _figure(panels: Sequence[Html], caption: str) -> Html:
     """Panels beside each other; one alone leaves room beside it for another figure."""
     width = "wide" if len(panels) > 1 else None
-    return tag("figure", tag("div", *panels, class_="charts"), tag("figcaption", caption), class_=width)
+    return tag("figure", tag("figcaption", caption), tag("div", *panels, class_="charts"), class_=width)

@@ -43,15 +43,6 @@ function foundLanguage(expected, target) {
   return target?.startsWith("off:") ? target.slice("off:".length) : null;
 }
 
-/** "identical (12)" for every outcome of every kind, and so on: how many rows have each value. */
-function count(keyOf) {
-  const counts = new Map();
-  for (const row of ROWS) {
-    for (const key of keyOf(row)) counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  return counts;
-}
-
 function plural(number, one, many) {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }

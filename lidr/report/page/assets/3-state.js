@@ -4,9 +4,9 @@ const FILTERS = ["kind", "run", "iteration", "language", "outcome", "target"];
 const ALL = "all";
 const TARGETS = new Map([
   ["on", "on target"],
-  ["off", "off target, any text"],
-  ["left-off", "chosen or source off target"],
-  ["right-off", "rejected or translation off target"],
+  ["off", "any text off target"],
+  ["left-off", "chosen or source off"],
+  ["right-off", "rejected or translation off"],
   ["unknown", "language unclear"],
 ]);
 

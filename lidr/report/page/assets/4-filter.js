@@ -1,48 +1,61 @@
-// Which rows a state shows.
+// Which rows a state shows, and how many rows every other choice of a filter would show.
 
-/** Values a filter can take, each with its name and the number of rows it has. */
-function filterChoices() {
-  const counted = (keyOf, nameOf) => new Map([...count(keyOf)].map(([key, rows]) => [key, { name: nameOf(key), rows }]));
-  const outcomes = counted((row) => [outcomeKey(row)], (key) => key.slice(key.indexOf(":") + 1).replaceAll("_", " "));
-  return {
-    kind: counted((row) => [value(row, "kind")], (kind) => KINDS.get(kind)),
-    run: counted((row) => [String(row[FIELD.run] + 1)], (number) => DATA.runs[Number(number) - 1]),
-    iteration: sorted(counted((row) => [String(row[FIELD.iteration])], (t) => `iteration ${t}`)),
-    language: counted(languagesOf, languageName),
-    outcome: new Map([...outcomes].sort(([a], [b]) => kindOrder(a) - kindOrder(b))),
-    target: new Map([...TARGETS].map(([key, name]) => [key, { name, rows: ROWS.filter(targetTest(key)).length }])),
-  };
-}
+/** The values of a filter that a row has. */
+const KEYS = {
+  kind: (row) => [value(row, "kind")],
+  run: (row) => [String(row[FIELD.run] + 1)],
+  iteration: (row) => [String(row[FIELD.iteration])],
+  language: languagesOf,
+  outcome: (row) => [`${value(row, "kind")}:${value(row, "outcome")}`],
+  target: targetsOf,
+};
 
-function sorted(choices) {
-  return new Map([...choices].sort(([a], [b]) => Number(a) - Number(b)));
-}
+const NAMES = {
+  kind: (kind) => KINDS.get(kind),
+  run: (number) => DATA.runs[Number(number) - 1],
+  iteration: (t) => `iteration ${t}`,
+  language: languageName,
+  outcome: (key) => key.slice(key.indexOf(":") + 1).replaceAll("_", " "),
+  target: (key) => TARGETS.get(key),
+};
 
-function outcomeKey(row) {
-  return `${value(row, "kind")}:${value(row, "outcome")}`;
-}
-
-function kindOrder(key) {
-  return [...KINDS.keys()].indexOf(key.slice(0, key.indexOf(":")));
-}
+/** For each filter the values of every row, told once. */
+const ROW_KEYS = Object.fromEntries(FILTERS.map((name) => [name, ROWS.map(KEYS[name])]));
 
 /** A pair's language; both of a translation's. */
 function languagesOf(row) {
-  return new Set([value(row, "leftLanguage"), value(row, "rightLanguage") ?? value(row, "leftLanguage")]);
+  const [left, right] = [value(row, "leftLanguage"), value(row, "rightLanguage")];
+  return right === null || right === left ? [left] : [left, right];
 }
 
-function targetTest(wanted) {
-  const left = (row) => value(row, "leftTarget") ?? "";
-  const right = (row) => value(row, "rightTarget") ?? "";
+function targetsOf(row) {
+  const [left, right] = [value(row, "leftTarget") ?? "", value(row, "rightTarget") ?? ""];
   const isOff = (target) => target.startsWith("off");
-  const tests = {
-    on: (row) => left(row) === "on" && (right(row) === "on" || row[FIELD.right] < 0),
-    off: (row) => isOff(left(row)) || isOff(right(row)),
-    "left-off": (row) => isOff(left(row)),
-    "right-off": (row) => isOff(right(row)),
-    unknown: (row) => left(row) === "unknown" || right(row) === "unknown",
+  const holds = {
+    on: left === "on" && (right === "on" || row[FIELD.right] < 0),
+    off: isOff(left) || isOff(right),
+    "left-off": isOff(left),
+    "right-off": isOff(right),
+    unknown: left === "unknown" || right === "unknown",
   };
-  return tests[wanted];
+  return [...TARGETS.keys()].filter((key) => holds[key]);
+}
+
+/** The values each filter can take, with their names. */
+function filterChoices() {
+  const orders = { outcome: (key) => [...KINDS.keys()].indexOf(kindOf(key)), iteration: Number };
+  const choices = {};
+  for (const name of FILTERS) {
+    const keys = [...new Set(ROW_KEYS[name].flat())];
+    if (orders[name]) keys.sort((a, b) => orders[name](a) - orders[name](b));
+    choices[name] = new Map((name === "target" ? [...TARGETS.keys()] : keys).map((key) => [key, NAMES[name](key)]));
+  }
+  return choices;
+}
+
+/** The kind that an outcome belongs to. */
+function kindOf(outcome) {
+  return outcome.slice(0, outcome.indexOf(":"));
 }
 
 /** What a search looks for, letters of either case; null where there is nothing to look for. */
@@ -63,24 +76,32 @@ function searchTest(pattern) {
   return (row) => TEXT_FIELDS.some((field) => inText(row[FIELD[field]])) || has(value(row, "id"));
 }
 
-/** The rows a state shows, in the data's order. */
+/**
+ * The rows a state shows, in the data's order, and for each filter the rows that each of its values would show
+ * with the other filters as they are.
+ */
 function matching(state, pattern) {
-  const tests = [];
-  const same = (field, wanted) => tests.push((row) => row[FIELD[field]] === wanted);
-  if (state.kind !== ALL) same("kind", placeOf(state.kind));
-  if (state.run !== ALL) same("run", Number(state.run) - 1);
-  if (state.iteration !== ALL) same("iteration", Number(state.iteration));
-  if (state.language !== ALL) {
-    const code = placeOf(state.language);
-    tests.push((row) => row[FIELD.leftLanguage] === code || row[FIELD.rightLanguage] === code);
-  }
-  if (state.outcome !== ALL) {
-    const cut = state.outcome.indexOf(":");
-    same("kind", placeOf(state.outcome.slice(0, cut)));
-    same("outcome", placeOf(state.outcome.slice(cut + 1)));
-  }
-  if (state.target !== ALL) tests.push(targetTest(state.target));
-  if (state.id) same("id", placeOf(state.id));
-  if (pattern) tests.push(searchTest(pattern));
-  return ROWS.filter((row) => tests.every((test) => test(row)));
+  const set = FILTERS.filter((name) => state[name] !== ALL);
+  const id = placeOf(state.id);
+  const isFound = pattern ? searchTest(pattern) : () => true;
+  const rows = [];
+  const counts = Object.fromEntries(FILTERS.map((name) => [name, new Map()]));
+  ROWS.forEach((row, place) => {
+    if ((state.id && row[FIELD.id] !== id) || !isFound(row)) return;
+    const failed = set.filter((name) => !ROW_KEYS[name][place].includes(state[name]));
+    if (failed.length === 0) rows.push(row);
+    for (const name of FILTERS) {
+      if (failed.every((other) => letsGo(name, other))) add(counts[name], ROW_KEYS[name][place]);
+    }
+  });
+  return { rows, counts };
+}
+
+/** Whether to choose a filter's value lets go of what another one asks for: its own value, and a kind's outcome. */
+function letsGo(chosen, other) {
+  return chosen === other || (chosen === "kind" && other === "outcome") || (chosen === "outcome" && other === "kind");
+}
+
+function add(counts, keys) {
+  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
 }

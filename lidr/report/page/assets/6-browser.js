@@ -2,11 +2,18 @@
 
 const PAGE = 20;
 const WAIT_MS = 150;
+const ANY = {
+  kind: "all kinds",
+  run: "all runs",
+  iteration: "all iterations",
+  language: "all languages",
+  outcome: "any outcome",
+  target: "on or off target",
+};
 
 function startBrowser() {
   const choices = filterChoices();
-  const names = { kind: "all kinds", run: "all runs", iteration: "all iterations", language: "all languages", outcome: "any outcome", target: "on or off target" };
-  for (const name of FILTERS) fill(byId(`filter-${name}`), choices[name], names[name]);
+  for (const name of FILTERS) fill(byId(`filter-${name}`), choices[name]);
   byId("filter-run").closest("label").hidden = DATA.runs.length < 2;
 
   let state = readState(location.hash, choices);
@@ -27,7 +34,7 @@ function startBrowser() {
   };
   const pagers = ["pager-above", "pager-below"].map((place) => pager(byId(place), turn));
   const show = () => {
-    pages = render(state, showPrompt);
+    pages = render(state, choices, showPrompt);
     for (const update of pagers) update(Math.min(state.page, pages), pages);
   };
 
@@ -51,7 +58,7 @@ function startBrowser() {
 /** An outcome belongs to a kind: to choose it chooses the kind, and to choose another kind lets go of it. */
 function withKind(name, chosen) {
   if (name === "kind") return { kind: chosen, outcome: ALL };
-  if (name === "outcome" && chosen !== ALL) return { kind: chosen.slice(0, chosen.indexOf(":")), outcome: chosen };
+  if (name === "outcome" && chosen !== ALL) return { kind: kindOf(chosen), outcome: chosen };
   return { [name]: chosen };
 }
 
@@ -64,28 +71,39 @@ function later(call) {
   };
 }
 
-function fill(select, choices, all) {
-  select.append(el("option", { value: ALL }, all));
+/** Makes a filter's options; those of outcomes stand in a group for each kind. */
+function fill(select, choices) {
+  select.append(el("option", { value: ALL }, ANY[select.id.slice("filter-".length)]));
+  const isGrouped = select.id === "filter-outcome";
   let group = select;
-  let kind = "";
-  for (const [key, { name, rows }] of choices) {
-    if (select.id === "filter-outcome" && key.slice(0, key.indexOf(":")) !== kind) {
-      kind = key.slice(0, key.indexOf(":"));
+  for (const key of choices.keys()) {
+    if (isGrouped && group.label !== KINDS.get(kindOf(key))) {
       group = document.createElement("optgroup");
-      group.label = KINDS.get(kind);
+      group.label = KINDS.get(kindOf(key));
       select.append(group);
     }
-    group.append(el("option", { value: key }, `${name} (${rows.toLocaleString("en")})`));
+    group.append(el("option", { value: key }));
+  }
+}
+
+/** Says beside each choice how many records it would show. */
+function label(select, choices, counts) {
+  for (const option of select.options) {
+    if (option.value === ALL) continue;
+    option.textContent = `${choices.get(option.value)} (${(counts.get(option.value) ?? 0).toLocaleString("en")})`;
   }
 }
 
 /** Shows a page of what a state asks for; returns how many pages there are. */
-function render(state, showPrompt) {
+function render(state, choices, showPrompt) {
   const pattern = searchPattern(state.q);
-  const rows = matching(state, pattern);
+  const { rows, counts } = matching(state, pattern);
   const pages = Math.max(1, Math.ceil(rows.length / PAGE));
   const page = Math.min(state.page, pages);
-  for (const name of FILTERS) byId(`filter-${name}`).value = state[name];
+  for (const name of FILTERS) {
+    byId(`filter-${name}`).value = state[name];
+    label(byId(`filter-${name}`), choices[name], counts[name]);
+  }
   if (document.activeElement !== byId("filter-q")) byId("filter-q").value = state.q;
   byId("one-prompt").hidden = !state.id;
   byId("one-prompt").textContent = `only prompt ${state.id} ×`;
