@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from urllib.parse import urlencode
 
@@ -78,10 +78,7 @@ def _parts(
     if any(run.has_lab for run in runs):
         yield tag("div", tag("p", inline(SYNTHETIC)), class_="notice")
     yield from _missing(runs)
-    yield tag("div", id="results")
-    for section in (*by_topic[Topic.SEEDS], *by_topic[Topic.BENCHMARK], *by_topic[Topic.RUN]):
-        drawn = list(charts.benchmark_charts(runs, frame, section.subject)) if _is_benchmark(section) else []
-        yield _section(section, drawn, fold=section.topic is Topic.RUN)
+    yield tag("div", *_results(runs, frame, by_topic), id="results")
     yield tag("p", inline(READING), class_="note")
     for section in by_topic[Topic.REWARDS]:
         yield _section(section)
@@ -95,8 +92,13 @@ def _parts(
         yield _section(section)
 
 
-def _is_benchmark(section: Section) -> bool:
-    return section.topic is Topic.BENCHMARK
+def _results(
+    runs: Sequence[Run], frame: pd.DataFrame, by_topic: Mapping[Topic, Sequence[Section]]
+) -> Iterator[Html]:
+    for section in (*by_topic[Topic.SEEDS], *by_topic[Topic.BENCHMARK], *by_topic[Topic.RUN]):
+        is_benchmark = section.topic is Topic.BENCHMARK
+        drawn = list(charts.benchmark_charts(runs, frame, section.subject)) if is_benchmark else []
+        yield _section(section, drawn, fold=section.topic is Topic.RUN)
 
 
 def _missing(runs: Sequence[Run]) -> Iterator[Html]:
