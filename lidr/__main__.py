@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     outputs.add_argument("--benchmark", help="one of the run's; all")
     outputs.add_argument("--out", help="folder to write to; the run's own model_outputs/")
     report = commands.add_parser(
-        "report", help="write tables and figures of one run, or of several side by side"
+        "report", help="write tables, figures and an HTML page of one run, or of several side by side"
     )
     report.add_argument("runs", nargs="+", help="run folders, or folders of runs")
     report.add_argument("--out", help="where to write; a single run's default is its own report/ folder")

@@ -43,7 +43,7 @@ def test_every_promised_file_is_there(result: RunResult) -> None:
         "iteration-0/evaluation/lab/zh.jsonl", "iteration-1/prompts/ru.jsonl", "iteration-1/responses/en.jsonl",
         "iteration-1/translations/ru-en.jsonl", "iteration-2/pairs/pairs.jsonl", "iteration-2/pairs/audit.json",
         "iteration-2/model/model.safetensors", "iteration-2/training/metrics.jsonl", "report/report.md",
-        "report/figures/lab-accuracy-by-language.png", "report/tables/lab-accuracy.tex",
+        "report/figures/lab-accuracy-by-language.png", "report/tables/lab-accuracy.tex", "report/report.html",
     ):  # fmt: skip
         assert (root / name).stat().st_size, name
     assert json.loads((root / "status.json").read_text())["status"] == "done"

@@ -21,6 +21,7 @@ def test_the_wheel_carries_configs_and_the_lab(tmp_path: Path) -> None:
     code = (
         "import lidr; from lidr.__main__ import main; from lidr.paths import resolve_model, BUILTIN_LAB;"
         "from pathlib import Path; print(lidr.__file__);"
+        "from lidr.report.page.document import asset; assert 'startBrowser' in asset('js') and '.card' in asset('css');"
         "assert (Path(resolve_model(BUILTIN_LAB)) / 'model.safetensors').exists();"
         "raise SystemExit(main(['check', 'experiment=lab', 'debug=quick']))"
     )

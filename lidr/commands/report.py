@@ -1,4 +1,4 @@
-"""``lidr report DIR...``: tables and figures of one run, or of several side by side."""
+"""``lidr report DIR...``: tables, figures and a page of one run, or of several side by side."""
 
 from __future__ import annotations
 
@@ -31,5 +31,6 @@ def report(folders: Sequence[str], out: str | None) -> int:
     terminal = console()
     for table in seed_tables(runs):
         terminal.print(table, "")
-    terminal.print(f"report  {paths.markdown}", highlight=False, soft_wrap=True)
+    for name, path in (("report", paths.markdown), ("page", paths.page)):
+        terminal.print(f"{name:<8}{path}", highlight=False, soft_wrap=True)
     return 0

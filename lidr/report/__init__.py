@@ -1,4 +1,4 @@
-"""Tables and figures from a run's own files: Markdown, LaTeX, CSV, PNG and PDF."""
+"""Tables, figures and a page from a run's own files: Markdown, LaTeX, CSV, PNG, PDF and HTML."""
 
 from lidr.report.build import ReportPaths, build_report
 from lidr.report.runs import read_scores

@@ -87,7 +87,7 @@ def place_labels(axes: Axes, labels: Sequence[Label]) -> None:
     height = axes.get_position().height * axes.figure.get_size_inches()[1]  # type: ignore[union-attr]
     gap = (high - low) * 0.16 / height
     ordered = sorted(labels, key=lambda label: (label.y, label.text))
-    for label, y in zip(ordered, _spread([label.y for label in ordered], gap), strict=True):
+    for label, y in zip(ordered, spread([label.y for label in ordered], gap), strict=True):
         axes.annotate(
             label.text,
             xy=(1.0, label.y),
@@ -108,7 +108,7 @@ def place_labels(axes: Axes, labels: Sequence[Label]) -> None:
         )
 
 
-def _spread(values: Sequence[float], gap: float) -> list[float]:
+def spread(values: Sequence[float], gap: float) -> list[float]:
     """Sorted positions moved apart to `gap`, each cluster around its own centre."""
     groups: list[list[float]] = []
     for value in values:

@@ -101,9 +101,9 @@ def _read(root: Path, label: str, config: RunConfig) -> Run:
 
 
 def _training_records(path: Path) -> list[dict[str, Any]]:
-    """The step log of a training, whose curves are numbers."""
+    """The step log of a training, whose curves are numbers; a last line that is being written is passed over."""
     records = []
-    for number, record in jsonl.numbered(path):
+    for number, _, record in jsonl.lines(path):
         curves = {k: v for k, v in record.items() if k == "step" or k.startswith("train/")}
         wrong = [key for key, value in curves.items() if not jsonl.is_number(value)]
         if wrong:

@@ -17,7 +17,7 @@ from lidr.report import ReportPaths, build_report, read_scores, terminal_table
 from lidr.report.frame import tidy
 from lidr.report.grids import Grid
 from lidr.report.metrics import written
-from lidr.report.plotting import _spread
+from lidr.report.plotting import spread
 from lidr.report.runs import read_runs
 from lidr.report.writers import escape_latex, escape_markdown, frame_to_csv, harmless, latex, markdown
 
@@ -200,8 +200,8 @@ def test_written() -> None:
 
 
 def test_labels_are_moved_apart_around_their_centre() -> None:
-    assert _spread([0.0, 0.1, 10.0], 1.0) == pytest.approx([-0.45, 0.55, 10.0])
-    assert _spread([], 1.0) == []
+    assert spread([0.0, 0.1, 10.0], 1.0) == pytest.approx([-0.45, 0.55, 10.0])
+    assert spread([], 1.0) == []
 
 
 def test_terminal_table_fits_80_columns(one_run: Path) -> None:

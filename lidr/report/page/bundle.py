@@ -1,0 +1,80 @@
+"""All that a run wrote about one prompt, as far as it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lidr.config import LanguagesConfig
+from lidr.evaluation.outcomes import Outcome
+from lidr.records import Pair, Prompt, Response, Translation
+from lidr.report.page.embed import embedded_size
+from lidr.synthesis.read import Group, directions
+
+
+@dataclass
+class Bundle:
+    """What a page keeps of a prompt.
+
+    most_text: characters of a text that count; the rest is not embedded.
+    candidates: pair candidates that an answer in a language stands for, where pairs were made.
+    prompts: by language. responses, outcomes: by (t of the answering M_t, language); translations: by (source, target).
+    """
+
+    most_text: int
+    candidates: Mapping[str, int]
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    responses: dict[tuple[int, str], Response] = field(default_factory=dict)
+    translations: dict[tuple[str, str], Translation] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
+    outcomes: dict[tuple[int, str], Outcome] = field(default_factory=dict)
+    size: int = 0
+    _seen: set[str] = field(default_factory=set)
+
+    @property
+    def records(self) -> int:
+        """Pairs kept and dropped, answers and translations."""
+        candidates = sum(self.candidates.get(language, 0) for _, language in self.responses)
+        return len(self.responses) + len(self.translations) + max(len(self.pairs), candidates)
+
+    def put_prompt(self, prompt: Prompt) -> None:
+        self.prompts[prompt.language] = prompt
+        self._weigh([prompt.prompt])
+
+    def put_response(self, iteration: int, response: Response) -> None:
+        self.responses[iteration, response.language] = response
+        self._weigh([response.prompt, response.response])
+
+    def put_translation(self, translation: Translation) -> None:
+        self.translations[translation.source_language, translation.target_language] = translation
+        self._weigh([translation.source, translation.translation or ""])
+
+    def put_pair(self, pair: Pair) -> None:
+        self.pairs.append(pair)
+        self._weigh([pair.prompt, pair.chosen, pair.rejected])
+
+    def put_outcome(self, iteration: int, outcome: Outcome) -> None:
+        self.outcomes[iteration, outcome.language] = outcome
+
+    def _weigh(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            if text not in self._seen:
+                self._seen.add(text)
+                self.size += embedded_size(text[: self.most_text])
+
+    def group(self, iteration: int, languages: LanguagesConfig) -> Group | None:
+        """The same as pair building reads it; None where a part is missing.
+
+        Args:
+            iteration: t of the M_t that answered.
+            languages: of the run.
+        """
+        codes, pairs = languages.trained, list(directions(languages))
+        answers = {code: self.responses.get((iteration, code)) for code in codes}
+        is_whole = all(code in self.prompts for code in codes) and all(p in self.translations for p in pairs)
+        if not is_whole or not all(answers.values()):
+            return None
+        identity = self.prompts[languages.dominant].id
+        return Group(
+            identity, self.prompts, {c: r for c, r in answers.items() if r is not None}, self.translations
+        )
