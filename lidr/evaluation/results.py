@@ -21,7 +21,7 @@ from lidr.identification import detector_name
 SCHEMA = 1
 RESULTS = "results.json"
 SCORES = "scores.json"
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "pytorch-lightning", "vllm")
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "pytorch-lightning", "vllm", "lm_eval")
 
 
 @dataclass(frozen=True)
