@@ -52,10 +52,11 @@ def problems(config: RunConfig) -> Iterator[LidrError]:
         except LidrError as error:
             yield error
             continue
-        for language in codes:
-            for task in benchmark.tasks(language):
-                if task not in known.task_index:
-                    yield _unknown(task, language, benchmark, known, where)
+        absent = {code: [t for t in benchmark.tasks(code) if t not in known.task_index] for code in codes}
+        kept = [code for code, tasks in absent.items() if not tasks]
+        for language, tasks in absent.items():
+            for task in tasks:
+                yield _unknown(task, language, benchmark, known, where, kept)
 
 
 def catalogue(benchmark: LmEvalConfig, languages: Sequence[str], where: str) -> Any:
@@ -105,8 +106,10 @@ def parts(known: Any, task: str, where: str) -> list[str]:
     return [part for name in children for part in parts(known, name, where)]
 
 
-def _unknown(task: str, language: str, benchmark: LmEvalConfig, known: Any, where: str) -> LidrError:
-    """A language without a task, where the pattern gives other languages one; else a wrong name."""
+def _unknown(
+    task: str, language: str, benchmark: LmEvalConfig, known: Any, where: str, kept: Sequence[str]
+) -> LidrError:
+    """A wrong name; or a language without a task, where the pattern gives others one, `kept` among those asked for."""
     pattern = next(m.task for m in benchmark.metrics.values() if benchmark.task(m, language) == task)
     before, _, behind = pattern.partition(LANGUAGE)
     codes = sorted(
@@ -119,7 +122,7 @@ def _unknown(task: str, language: str, benchmark: LmEvalConfig, known: Any, wher
         return LidrError(
             f"lm-eval has no task {task!r}: none in {language}, there are {', '.join(codes)}",
             where=where,
-            instead=f"type {where}.languages=[<those of the run that it has>]",
+            instead=f"type {where}.languages=[{','.join(kept)}]" if kept else "choose languages that it has",
         )
     return LidrError(
         f"lm-eval knows no task {task!r}", where=f"{where}.metrics", instead=_nearest(task, known)

@@ -35,9 +35,9 @@ class SeedEstimate(NamedTuple):
 def over_seeds(values: Array, bounds: tuple[float, float] = RATE) -> SeedEstimate | None:
     """The mean of a table, and an interval by drawing its rows and its columns, both with replacement.
 
-    A run of another seed and another set of problems would both change the number, so both are drawn. With
-    few seeds such an interval is somewhat narrow (by a factor of about sqrt((S - 1) / S) in its part between
-    seeds); the range over seeds stands beside it.
+    A run of another seed and another set of problems would both change the number, so both are drawn. Of few
+    seeds that differ much such an interval is too narrow, and of seeds that differ by nothing but the answers'
+    own chance it is too wide (docs/evaluation.md measures both); the range over seeds stands beside it.
 
     Args:
         values: [seeds, problems], each problem's measurement under each seed.

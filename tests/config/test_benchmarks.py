@@ -59,7 +59,7 @@ def test_where_tasks_lie_and_how_many_rows_at_a_time_is_the_same_run() -> None:
         ("evaluation.mmlu.num_fewshot=-1", "num_fewshot: -1 is out of range -> it must be 0 or greater"),
         ("evaluation.mmlu.batch_size=0", "batch_size: 0 is out of range"),
         (
-            "evaluation.mmlu.metrics={}",
+            "~evaluation.mmlu.metrics.accuracy",
             "evaluation.mmlu.metrics: is empty -> type +evaluation.mmlu.metrics.accuracy=",
         ),
         ("evaluation.mmlu.metrics.accuracy.task=mmlu", "'mmlu' lacks {language} -> put {language} where"),

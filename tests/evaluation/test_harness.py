@@ -100,7 +100,10 @@ def log_likelihood(model: Any, tokenizer: Any, context: str, continuation: str) 
     As in lm-eval the continuation's tokens are those of the whole text behind as many as the context has, and they
     follow the context's own: the lab's tokenizer would otherwise merge the colon with the blank behind it.
     """
-    context_ids, whole = tokenizer(context)["input_ids"], tokenizer(context + continuation)["input_ids"]
+    special = not context.startswith(tokenizer.bos_token)  # a chat template writes its own
+    context_ids, whole = (
+        tokenizer(text, add_special_tokens=special)["input_ids"] for text in (context, context + continuation)
+    )
     ids = context_ids + whole[len(context_ids) :]
     with torch.inference_mode():
         scores = model(torch.tensor([ids])).logits[0].log_softmax(-1)
@@ -108,7 +111,9 @@ def log_likelihood(model: Any, tokenizer: Any, context: str, continuation: str) 
 
 
 @cache
-def expected(language: str, path: str = MODEL, shots: int = 0) -> dict[str, dict[str, float]]:
+def expected(
+    language: str, path: str = MODEL, shots: int = 0, chat: bool = False
+) -> dict[str, dict[str, float]]:
     """acc and acc_norm of every item, by id."""
     model, tokenizer = load_model(path, Precision.FP32, torch_device(Accelerator.CPU)), load_tokenizer(path)
     before = "".join(
@@ -117,7 +122,12 @@ def expected(language: str, path: str = MODEL, shots: int = 0) -> dict[str, dict
     found = {}
     for document in toy_tasks.documents(language):
         context, options = f"{before}{document['question']}\nAnswer:", document["options"]
-        scores = [log_likelihood(model, tokenizer, context, f" {option}") for option in options]
+        if chat:
+            turns = [{"role": "user", "content": context}]
+            context = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        scores = [
+            log_likelihood(model, tokenizer, context, option if chat else f" {option}") for option in options
+        ]
         by_length = [score / len(option) for score, option in zip(scores, options, strict=True)]
         found[document["id"]] = {
             "accuracy": float(np.argmax(scores) == document["right"]),
@@ -144,6 +154,13 @@ def test_every_item_comes_to_what_the_log_likelihoods_say(tmp_path: Path, shots:
             assert score.value == pytest.approx(np.mean([v[metric] for v in wanted.values()]))
             assert score.n == len(wanted)
     assert len({find(scores, code, "accuracy").value for code in ("en", "es")} - {0.0, 1.0}) >= 1
+
+
+@needs_lm_eval
+def test_chat_turns_begin_once(tmp_path: Path) -> None:
+    config = configured(toy_tasks.write(tmp_path / "tasks"), chat_template=True)
+    run(config, tmp_path / "evaluation")
+    assert stored(tmp_path / "evaluation", "en") == expected("en", chat=True)
 
 
 @needs_lm_eval
@@ -356,7 +373,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ),
         (
             "toy_{language}",
-            r"evaluation\.toy: lm-eval has no task 'toy_de': none in de, there are en, es -> type evaluation\.toy\.",
+            r"no task 'toy_de': none in de, there are en, es -> type evaluation\.toy\.languages=\[en\]",
         ),
         ("quite_other_{language}", "knows no task 'quite_other_en' -> `lm-eval ls tasks`"),
     ],
