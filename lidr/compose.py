@@ -286,6 +286,13 @@ def _absent_section(message: str) -> LidrError | None:
             return LidrError(
                 f"there is no section {section} of its own", where=found[1], instead=f"type {choice} too"
             )
+    if found[1].startswith("evaluation."):
+        name = found[1].split(".")[1]
+        return LidrError(
+            "is no key of a chosen benchmark",
+            where=found[1],
+            instead=f"choose {name} with evaluation=[...]; `lidr check` shows the keys of its kind",
+        )
     return None
 
 

@@ -9,21 +9,23 @@ from pathlib import Path
 from lidr import model_folder, prompts
 from lidr.config import ModelConfig, PromptsConfig, RunConfig
 from lidr.errors import ConfigError, LidrError
+from lidr.evaluation import harness_tasks
 from lidr.paths import resolve_model
 
 _LOCAL = ("models/", "/", "./", "../", "~")
 
 
 def preflight(config: RunConfig) -> None:
-    """Reads every prompt file a run will need, and looks for a model where it must be a folder.
+    """Reads every prompt file a run will need, and looks for lm-eval's tasks, and for a model that must be a folder.
 
     Raises:
         ConfigError: everything that is missing, broken or too little.
     """
     problems = [*_models(config), *_caught(lambda: _loop_prompts(config))]
-    for benchmark in config.evaluation.values():
+    for benchmark in config.asked_benchmarks.values():
         languages = benchmark.codes(config.languages)
         problems += _caught(lambda b=benchmark.prompts, codes=languages: read_prompts(b, codes))  # type: ignore[misc]
+    problems += harness_tasks.problems(config)
     if problems:
         raise ConfigError(problems)
 

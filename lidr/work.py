@@ -173,10 +173,19 @@ def _training(job: Job) -> Outcome:
 def _evaluation(job: Job) -> Outcome:
     from lidr.evaluation.run import evaluate
 
+    _tasks(job)
     answers = _evaluation_answers(job)
     _share_out(job, answers)
     scores = evaluate(job.config, job.stage.iteration, answers.load, job.folder, job.sibling("pairs"))
     return Outcome({"scores": len(scores)})
+
+
+def _tasks(job: Job) -> None:
+    """lm-eval's benchmarks come first: an engine may keep a GPU's memory until its process ends."""
+    if job.config.lm_eval_benchmarks:
+        from lidr.evaluation import harness
+
+        harness.complete(job.config, job.model, job.folder)
 
 
 def _evaluation_answers(job: Job) -> Answers:

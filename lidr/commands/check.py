@@ -168,6 +168,11 @@ def _what(stage: Stage, config: RunConfig) -> str:
         return f"{models} + {config.objective.name}, {how}, lr {config.training.lr:g}"
     parts = [
         f"{b.prompts.limit} {name} prompts x {len(b.codes(config.languages))} languages"
-        for name, b in config.evaluation.items()
+        for name, b in config.asked_benchmarks.items()
+    ]
+    parts += [
+        f"{name} ({', '.join(dict.fromkeys(m.task for m in b.metrics.values()))} of lm-eval)"
+        f" x {len(b.codes(config.languages))} languages"
+        for name, b in config.lm_eval_benchmarks.items()
     ]
     return f"M_{stage.iteration}: " + ", ".join(parts)

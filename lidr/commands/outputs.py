@@ -25,16 +25,16 @@ def outputs(folder: str, benchmark: str | None, out: str | None) -> int:
     if not (root / "config.yaml").is_file():
         raise LidrError("is no run", where=folder, instead="a folder such as outputs/lab/<run>")
     config = read_config(root / "config.yaml")
-    if benchmark is not None and benchmark not in config.evaluation:
+    if benchmark is not None and benchmark not in config.asked_benchmarks:
         raise LidrError(
             f"{benchmark!r} is no benchmark of this run",
             where=folder,
-            instead=did_you_mean(benchmark, config.evaluation),
+            instead=did_you_mean(benchmark, config.asked_benchmarks),
         )
     target = Path(out) if out else root / "model_outputs"
     judged, written = Judged(RunDirectory(root), config, 1, 0), 0
-    for name in [benchmark] if benchmark else config.evaluation:
-        prompts = benchmark_prompts(config.evaluation[name], config.languages, config.seed)
+    for name in [benchmark] if benchmark else config.asked_benchmarks:
+        prompts = benchmark_prompts(config.asked_benchmarks[name], config.languages, config.seed)
         for t in judged.evaluated(name):
             for code, own in prompts.items():
                 answers = responses_of(judged.run, name, t, code)

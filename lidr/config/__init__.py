@@ -1,5 +1,6 @@
 """The configuration of a run: schema, validation at the door, identity."""
 
+from lidr.config.benchmark_schema import BenchmarkKind, LmEvalConfig, TaskMetric
 from lidr.config.engine_schema import (
     EndpointApi,
     EndpointConfig,
@@ -17,7 +18,6 @@ from lidr.config.load import from_mapping, read_config, to_mapping, to_yaml
 from lidr.config.schema import (
     SCHEMA_VERSION,
     BenchmarkConfig,
-    BenchmarkKind,
     EnRejected,
     FiltersConfig,
     LanguagesConfig,
@@ -66,6 +66,7 @@ __all__ = [
     "FirstLoss",
     "LanguagesConfig",
     "Layout",
+    "LmEvalConfig",
     "Logits",
     "LoraConfig",
     "ModelConfig",
@@ -86,6 +87,7 @@ __all__ = [
     "SamplingConfig",
     "Schedule",
     "Strategy",
+    "TaskMetric",
     "TooLong",
     "TrackingConfig",
     "TrackingMode",

@@ -111,7 +111,7 @@ def _endpoint(endpoint: EndpointConfig, where: str) -> Iterator[LidrError]:
 def _served(config: RunConfig) -> Iterator[LidrError]:
     """A server does not know the models that a run trains."""
     endpoint = config.engine.endpoint
-    generates = config.iterations > 1 or (config.iterations == 1 and config.evaluation)
+    generates = config.iterations > 1 or (config.iterations == 1 and config.asked_benchmarks)
     if endpoint is not None and generates and ITERATION not in endpoint.model:
         yield LidrError(
             f"the server has one model {endpoint.model!r}, and M_1 answers too",

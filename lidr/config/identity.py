@@ -30,6 +30,7 @@ RUNTIME_KEYS = frozenset(
     }
 )
 _RUNTIME_SUFFIXES = (".prompts.root",)
+_RUNTIME_BENCHMARK = ("batch_size", "include_path")
 # Of the run's engine and of the translator's: how much at once, by how many, and what it may cost.
 _RUNTIME_ENGINE = ("batch_size", "token_budget", "processes", "vllm", "endpoint")
 _DEFINES_AN_ANSWER = ("endpoint.model", "endpoint.api")
@@ -49,7 +50,9 @@ def is_runtime(key: str) -> bool:
     """Whether a dotted key is left out of the identity."""
     parts = key.split(".")
     prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
-    return bool(prefixes & RUNTIME_KEYS) or key.endswith(_RUNTIME_SUFFIXES) or _is_engine_runtime(key)
+    of_benchmark = parts[0] == "evaluation" and parts[2:3] != [] and parts[2] in _RUNTIME_BENCHMARK
+    named = bool(prefixes & RUNTIME_KEYS) or key.endswith(_RUNTIME_SUFFIXES)
+    return named or of_benchmark or _is_engine_runtime(key)
 
 
 def _is_engine_runtime(key: str) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lidr.config import rules
+from lidr.config.benchmark_schema import BenchmarkKind
 from lidr.config.schema import RunConfig
 from lidr.errors import ConfigError, LidrError, did_you_mean
 from lidr.printable import short
@@ -140,7 +141,9 @@ def suggest(key: str, root: type[Any] = RunConfig) -> str:
     """What to type instead of an unknown dotted key."""
     concrete = sorted(k for k in schema_keys(root) if "*" not in k)
     head, _, last = key.rpartition(".")
-    siblings = [k.rpartition(".")[2] for k in concrete if k.rpartition(".")[0] == head]
+    siblings = [
+        k.rpartition(".")[2] for k in schema_keys(root) if _matches(head.split("."), k.split(".")[:-1])
+    ]
     if siblings and head:
         return did_you_mean(last, siblings)
     same_leaf = [k for k in concrete if k.rpartition(".")[2] == last]
@@ -155,49 +158,54 @@ def _walk(hint: Any, prefix: str) -> Iterator[str]:
     """Dotted keys below a type: sections and leaves."""
     for name, child in get_type_hints(hint).items():
         path = f"{prefix}.{name}" if prefix else name
-        child = _section(child)
         yield path
-        if dataclasses.is_dataclass(child):
-            yield from _walk(child, path)
-        elif get_origin(child) is dict:
+        if get_origin(child) is dict:
             yield f"{path}.*"
-            yield from _walk(get_args(child)[1], f"{path}.*")
+            child, path = get_args(child)[1], f"{path}.*"
+        for section in _sections(child):
+            yield from _walk(section, path)
 
 
-def _section(hint: Any) -> Any:
-    """The section of a type that may be null instead; any other type as it is."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return next((part for part in get_args(hint) if dataclasses.is_dataclass(part)), hint)
-    return hint
+def _sections(hint: Any) -> list[Any]:
+    """The sections of keys that a value of a type may be: one, several by their kind, or none."""
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else [hint]
+    return [part for part in parts if dataclasses.is_dataclass(part)]
 
 
 def _explain(error: dict[str, Any], root: type[Any]) -> LidrError:
-    path = ".".join(short(part) for part in error["loc"])
-    kind = str(error["type"])
+    steps = list(_steps(error["loc"], root))
+    path = ".".join(short(part) for part, _ in steps)
+    hint, kind, value = steps[-1][1] if steps else root, str(error["type"]), error["input"]
     if kind == "unexpected_keyword_argument":
-        return LidrError("unknown key", where=path, instead=suggest(path, root))
+        instead = "remove it, only another kind has it" if knows(path, root) else suggest(path, root)
+        return LidrError("unknown key", where=path, instead=instead)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        path, hint, value = f"{path}.kind", BenchmarkKind, value.get("kind")
+        kind = "missing" if value is None else "enum"
     if kind in ("missing", "missing_argument"):
         return LidrError("has no value", where=path, instead=f"type {path}=<value>")
     if kind == "json_invalid":
         return LidrError(short(error["msg"]), where="configuration")
-    shown = short(json.dumps(error["input"], ensure_ascii=False, default=str))
+    shown = short(json.dumps(value, ensure_ascii=False, default=str))
     if kind == "enum":
-        return LidrError(f"{shown} is not a choice", where=path, instead=_enum_choices(error, root))
-    return LidrError(
-        f"{shown} has the wrong type", where=path, instead=f"it must be {_type_name(error['loc'], root)}"
-    )
+        return LidrError(f"{shown} is not a choice", where=path, instead=_enum_choices(hint, value))
+    return LidrError(f"{shown} has the wrong type", where=path, instead=f"it must be {_type_name(hint)}")
 
 
-def _enum_choices(error: dict[str, Any], root: type[Any]) -> str:
-    hint = _type_at(error["loc"], root)
+def _enum_choices(hint: Any, value: Any) -> str:
     choices = [str(m.value) for m in hint] if isinstance(hint, type) and issubclass(hint, Enum) else []
-    return did_you_mean(str(error["input"]), choices)
+    return did_you_mean(str(value), choices)
 
 
-def _type_at(loc: tuple[str | int, ...], root: type[Any]) -> Any:
+def _steps(loc: tuple[str | int, ...], root: type[Any]) -> Iterator[tuple[str | int, Any]]:
+    """The keys of a place with their types; where a kind chooses the section, pydantic names it too: no key."""
     hint: Any = root
     for part in loc:
-        hint = _section(hint)
+        sections = _sections(hint)
+        if len(sections) > 1:
+            hint = next(s for s in sections if part in get_args(get_type_hints(s)["kind"]))
+            continue
+        hint = sections[0] if sections else hint
         if get_origin(hint) is dict:
             hint = get_args(hint)[1]
         elif get_origin(hint) is tuple:
@@ -205,18 +213,10 @@ def _type_at(loc: tuple[str | int, ...], root: type[Any]) -> Any:
             hint = args[0] if args[-1] is Ellipsis else args[int(part)]
         elif dataclasses.is_dataclass(hint):
             hint = get_type_hints(hint).get(str(part))
-    return hint
+        yield part, hint
 
 
-def _present(hint: Any) -> Any:
-    """Of a type that may be null the type, else the type itself."""
-    others = [a for a in get_args(hint) if a is not type(None)]
-    is_nullable = get_origin(hint) in (Union, types.UnionType) and len(others) == 1
-    return others[0] if is_nullable else hint
-
-
-def _type_name(loc: tuple[str | int, ...], root: type[Any]) -> str:
-    hint = _type_at(loc, root)
+def _type_name(hint: Any) -> str:
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join("null" if a is type(None) else _plain(a) for a in get_args(hint))
     return _plain(hint)

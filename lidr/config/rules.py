@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lidr import languages
-from lidr.config import engine_rules, names
+from lidr.config import benchmark_rules, engine_rules, names
+from lidr.config.benchmark_schema import LmEvalConfig
 from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE, at_most, out_of_range
-from lidr.config.schema import LanguagesConfig, Processes, PromptFormat, PromptsConfig, RunConfig
+from lidr.config.schema import (
+    BenchmarkConfig,
+    LanguagesConfig,
+    Processes,
+    PromptFormat,
+    PromptsConfig,
+    RunConfig,
+)
 from lidr.config.trainer_schema import Strategy
 from lidr.config.training_schema import Divergence, ObjectiveConfig, ObjectiveName
 from lidr.errors import LidrError, did_you_mean
@@ -212,13 +220,10 @@ def _prompt_files(prompts: PromptsConfig, where: str) -> Iterator[LidrError]:
 def _evaluation(config: RunConfig) -> Iterator[LidrError]:
     for name, benchmark in config.evaluation.items():
         where = f"evaluation.{name}"
-        yield from _prompt_files(benchmark.prompts, f"{where}.prompts")
-        positive = {
-            "prompts.limit": benchmark.prompts.limit,
-            "max_new_tokens": benchmark.max_new_tokens,
-            "repetition_penalty": benchmark.repetition_penalty,
-        }
-        yield from POSITIVE(where, positive)
+        if isinstance(benchmark, LmEvalConfig):
+            yield from benchmark_rules.lm_eval(benchmark, where)
+        else:
+            yield from _asked(benchmark, where)
         for code in benchmark.languages:
             if code not in config.languages.all:
                 yield LidrError(
@@ -226,3 +231,13 @@ def _evaluation(config: RunConfig) -> Iterator[LidrError]:
                     where=f"{where}.languages",
                     instead=did_you_mean(code, config.languages.all),
                 )
+
+
+def _asked(benchmark: BenchmarkConfig, where: str) -> Iterator[LidrError]:
+    yield from _prompt_files(benchmark.prompts, f"{where}.prompts")
+    positive = {
+        "prompts.limit": benchmark.prompts.limit,
+        "max_new_tokens": benchmark.max_new_tokens,
+        "repetition_penalty": benchmark.repetition_penalty,
+    }
+    yield from POSITIVE(where, positive)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from lidr.config.benchmark_schema import BenchmarkKind, LmEvalConfig
 from lidr.config.engine_schema import EngineConfig, ModelConfig, TranslatorConfig
 from lidr.config.trainer_schema import LoraConfig, TrainerConfig, TrainingConfig
 from lidr.config.training_schema import ObjectiveConfig
@@ -63,17 +67,6 @@ class TrackingMode(StrEnum):
     WANDB = "wandb"
     OFFLINE = "offline"
     NONE = "none"
-
-
-class BenchmarkKind(StrEnum):
-    """lab: exact checks of the lab's answers. arithmetic: the final number of a worked answer, as in MGSM.
-
-    fidelity: is the answer in the prompt's language.
-    """
-
-    LAB = "lab"
-    ARITHMETIC = "arithmetic"
-    FIDELITY = "fidelity"
 
 
 class Processes(StrEnum):
@@ -140,7 +133,9 @@ class PairsConfig:
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    kind: BenchmarkKind
+    """A benchmark whose prompts the model answers."""
+
+    kind: Literal[BenchmarkKind.LAB, BenchmarkKind.ARITHMETIC, BenchmarkKind.FIDELITY]
     prompts: PromptsConfig
     max_new_tokens: int
     repetition_penalty: float
@@ -149,6 +144,9 @@ class BenchmarkConfig:
     def codes(self, run: LanguagesConfig) -> tuple[str, ...]:
         """The languages to evaluate: its own, or all of the run's."""
         return self.languages or run.all
+
+
+Benchmark = Annotated[BenchmarkConfig | LmEvalConfig, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,17 @@ class RunConfig:
     trainer: TrainerConfig
     tracking: TrackingConfig
     paths: PathsConfig
-    evaluation: dict[str, BenchmarkConfig] = field(default_factory=dict)
+    evaluation: dict[str, Benchmark] = field(default_factory=dict)
+
+    @property
+    def asked_benchmarks(self) -> dict[str, BenchmarkConfig]:
+        """Those whose prompts the model answers."""
+        return {name: b for name, b in self.evaluation.items() if isinstance(b, BenchmarkConfig)}
+
+    @property
+    def lm_eval_benchmarks(self) -> dict[str, LmEvalConfig]:
+        """Those that lm-eval runs."""
+        return {name: b for name, b in self.evaluation.items() if isinstance(b, LmEvalConfig)}
 
     @property
     def trains_against_initial(self) -> bool:

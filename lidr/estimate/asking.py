@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lidr.config import ModelConfig, PromptsConfig, SamplingConfig
 from lidr.engines.base import FinishReason
-from lidr.estimate import lengths
+from lidr.estimate import lengths, tasks
 from lidr.estimate.counting import Counter, counter_of
 from lidr.estimate.files import ModelFiles, local_folder, read
 from lidr.estimate.left import Left, Prompts
@@ -77,7 +77,7 @@ class Answering:
     def evaluation(self, iteration: int) -> Need:
         """M_t's answers to the benchmarks that have no record yet."""
         stage, needs = Stage(StageKind.EVALUATION, iteration), []
-        for name in self.config.evaluation:
+        for name in self.config.asked_benchmarks:
             prompts, answers = self.left.benchmark_prompts(name), self.benchmark_answers(name, iteration)
             needs += [
                 self._need(self.left.unanswered(records, stage, f"{name}/{code}.jsonl"), answers[code])
@@ -85,6 +85,7 @@ class Answering:
             ]
             outcomes = _OUTCOME_BYTES * sum(map(len, prompts.values()))
             needs.append(Need(bytes=Range.exact(outcomes)))
+        needs += [tasks.need(b, self.config.languages) for b in self.config.lm_eval_benchmarks.values()]
         return together(needs)
 
     def answers(self, iteration: int) -> dict[str, Answer]:
@@ -99,7 +100,7 @@ class Answering:
     def benchmark_answers(self, name: str, iteration: int) -> dict[str, Answer]:
         """A mean answer of each language to a benchmark's prompts, by M_t."""
         if (name, iteration) not in self._answers:
-            benchmark, prompts = self.config.evaluation[name], self.left.benchmark_prompts(name)
+            benchmark, prompts = self.config.asked_benchmarks[name], self.left.benchmark_prompts(name)
             stored = {code: self.stored.benchmark_answers(name, iteration, code) for code in prompts}
             sampling = SamplingConfig(benchmark.max_new_tokens, benchmark.repetition_penalty)
             self._answers[name, iteration] = self._lengths(prompts, benchmark.prompts, sampling, stored)

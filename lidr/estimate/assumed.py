@@ -31,3 +31,6 @@ TEMPLATE_TOKENS = Range(4, 16, 40)
 # How much is read to learn from: the newest runs of the outputs folder, and records of each of their files.
 STORED_RUNS = 8
 STORED_RECORDS = 256
+
+# Items of a language's tasks in lm-eval, where no limit says fewer: TruthfulQA has 800, MMLU 14,042.
+TASK_ITEMS = Range(400, 2000, 14_042)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lidr.config import Accelerator, EngineConfig, RunConfig
-from lidr.estimate import money
+from lidr.estimate import money, tasks
 from lidr.estimate.asking import Answering, Asked
 from lidr.estimate.disk import Disk, disk
 from lidr.estimate.left import Left, StageState
@@ -67,6 +67,7 @@ def estimate(config: RunConfig, probe: Callable[[Answering, Training], Measured]
     left = Left(config, run)
     plain = Answering(left)
     asks = any(s.kind.loads_model and not left.state(s).is_done for s in stages(config))
+    asks = asks and bool(config.iterations or config.asked_benchmarks)
     measured = probe(plain, Training(plain)) if probe and asks else None
     answering = Answering(left, measured.seen) if measured else plain
     needs = _Needs(answering, measured)
@@ -75,6 +76,8 @@ def estimate(config: RunConfig, probe: Callable[[Answering, Training], Measured]
     paid = together(e.need for e in each if money.endpoint_of(e.stage.kind, config))
     room = disk(total, Path(config.paths.outputs))
     warnings = [*money.shortfalls(config, paid, used), *_room_warnings(room), *_refusals(each)]
+    if any(e.stage.kind is StageKind.EVALUATION and not e.state.is_done for e in each):
+        warnings += tasks.warnings(config)
     return Estimate(
         run=run,
         stages=each,
@@ -106,6 +109,8 @@ class _Needs:
             return need
         if self.measured is not None:
             seconds = self._seconds(stage, need, self.measured)
+        if need.seconds is None:
+            return money.priced(need, money.endpoint_of(stage.kind, self.config))
         nothing = not need.requests.high and stage.kind is not StageKind.TRAINING
         return replace(
             money.priced(need, money.endpoint_of(stage.kind, self.config)),
@@ -156,7 +161,7 @@ def _basis(answering: Answering) -> str:
     found: list[str] = []
     for iteration in range(1, answering.config.iterations + 1):
         found += [answer.basis for answer in answering.answers(iteration).values()]
-    for name in answering.config.evaluation:
+    for name in answering.config.asked_benchmarks:
         found += [answer.basis for answer in answering.benchmark_answers(name, 0).values()]
     return " and ".join(dict.fromkeys(found))
 

@@ -86,7 +86,7 @@ class Left:
     def benchmark_prompts(self, name: str) -> Prompts:
         """A benchmark's prompts, by language; the same for every M_t."""
         if name not in self._prompts:
-            benchmark = self.config.evaluation[name]
+            benchmark = self.config.asked_benchmarks[name]
             codes = benchmark.codes(self.config.languages)
             self._prompts[name] = self._chosen(benchmark.prompts, codes, PromptSchedule.REUSE, 1)
         return self._prompts[name]

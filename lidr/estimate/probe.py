@@ -81,7 +81,7 @@ def _mixed(left: Left) -> list[Prompt]:
 
 def _sets(left: Left) -> list[Prompts]:
     loop = [left.loop_prompts(1)] if left.config.iterations else []
-    return [*loop, *map(left.benchmark_prompts, left.config.evaluation)]
+    return [*loop, *map(left.benchmark_prompts, left.config.asked_benchmarks)]
 
 
 def _engine(config: RunConfig, left: Left, ledger: Path) -> Engine:

@@ -66,7 +66,7 @@ class Stored:
         """Of a benchmark's prompts, by the M_t nearest to M_iteration."""
 
         def asked(config: RunConfig) -> Any:
-            benchmark = config.evaluation.get(name)
+            benchmark = config.asked_benchmarks.get(name)
             return benchmark and (_model(config.model), _benchmark(benchmark))
 
         return self._first(StageKind.EVALUATION, iteration, f"{name}/{language}.jsonl", asked, _read_answers)

@@ -36,16 +36,16 @@ def length_controlled(
     if not len(y):
         return Estimate(None, None, None, 0)
     x = _length_term(np.asarray(lengths, dtype=float) - np.asarray(baseline_lengths, dtype=float))
-    value = float(_sigmoid(_fit(y, x, np.ones((1, len(y))))[0, 0]))
+    whole = _fit(y, x, np.ones((1, len(y))), np.zeros(2))[0]
     rng = np.random.default_rng([SEED, len(y), 1])
     draws = []
     for start in range(0, RESAMPLES, _BLOCK):
         rows = min(_BLOCK, RESAMPLES - start)
         times = rng.multinomial(len(y), np.full(len(y), 1 / len(y)), size=rows).astype(float)
-        draws.append(_sigmoid(_fit(y, x, times)[:, 0]))
+        draws.append(_sigmoid(_fit(y, x, times, whole)[:, 0]))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
-    return Estimate(value, float(low), float(high), len(y))
+    return Estimate(float(_sigmoid(whole[0])), float(low), float(high), len(y))
 
 
 def _length_term(difference: Array) -> Array:
@@ -54,18 +54,21 @@ def _length_term(difference: Array) -> Array:
     return term
 
 
-def _fit(y: Array, x: Array, weights: Array) -> Array:
+def _fit(y: Array, x: Array, weights: Array, start: Array) -> Array:
     """Logistic regression by Newton's method, one for each row of weights, with labels between 0 and 1.
+
+    Args:
+        start: a and b to begin with.
 
     Returns:
         [resamples, 2] of a and b.
     """
-    a, b = np.zeros(len(weights)), np.zeros(len(weights))
+    a, b = np.full(len(weights), start[0]), np.full(len(weights), start[1])
+    powers = np.stack([np.ones_like(x), x, x * x], axis=1)
     for _ in range(_STEPS):
         p = _sigmoid(a[:, None] + b[:, None] * x)
-        error, curve = weights * (y - p), weights * p * (1 - p)
-        slope_a, slope_b = error.sum(1) - _RIDGE * a, (error * x).sum(1) - _RIDGE * b
-        aa, ab, bb = curve.sum(1) + _RIDGE, (curve * x).sum(1), (curve * x * x).sum(1) + _RIDGE
+        slope_a, slope_b = ((weights * (y - p)) @ powers[:, :2]).T - _RIDGE * np.stack([a, b])
+        aa, ab, bb = ((weights * p * (1 - p)) @ powers).T + np.array([[_RIDGE], [0.0], [_RIDGE]])
         determinant = aa * bb - ab * ab
         step_a = np.clip((bb * slope_a - ab * slope_b) / determinant, -2, 2)
         step_b = np.clip((aa * slope_b - ab * slope_a) / determinant, -2, 2)

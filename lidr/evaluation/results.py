@@ -23,7 +23,7 @@ SCHEMA = 1
 RESULTS = "results.json"
 SCORES = "scores.json"
 _AGAIN = "delete it and run the same command again: it is written anew"
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "pytorch-lightning", "vllm")
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "pytorch-lightning", "vllm", "lm_eval")
 
 
 @dataclass(frozen=True)

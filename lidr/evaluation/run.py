@@ -1,4 +1,7 @@
-"""Evaluation of a model: answers first, stored and resumable, then scores from the stored answers alone."""
+"""Evaluation of a model: answers first, stored and resumable, then scores from the stored answers alone.
+
+Benchmarks that lm-eval runs have results in the place of answers: `lidr.evaluation.harness` makes them.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ from lidr import prompts as prompt_sets
 from lidr.config import (
     BenchmarkConfig,
     LanguagesConfig,
+    LmEvalConfig,
     PromptFormat,
     PromptSchedule,
     RunConfig,
     SamplingConfig,
 )
 from lidr.engines.base import Engine
-from lidr.evaluation import lab, outcomes, reward_accuracy
+from lidr.evaluation import harness_store, lab, outcomes, reward_accuracy
 from lidr.evaluation.conversation import answer_later_turns, turn_answers, turns
 from lidr.evaluation.kinds import KINDS, Kind
 from lidr.evaluation.outcomes import Outcome, observations
@@ -47,10 +51,16 @@ def evaluate(
         load_engine: called at most once, and only where an answer is missing.
         folder: ``iteration-<t>/evaluation``.
         pairs_folder: ``iteration-<t>/pairs``, from which M_t was trained; it need not exist.
+
+    Raises:
+        LidrError: a benchmark that lm-eval runs has no results yet.
     """
     engine = LazyEngine(load_engine)
     scores: list[Score] = []
     for name, benchmark in config.evaluation.items():
+        if isinstance(benchmark, LmEvalConfig):
+            scores += score_tasks(benchmark, folder / name, config.languages, iteration)
+            continue
         prompts = benchmark_prompts(benchmark, config.languages, config.seed)
         answer(benchmark, prompts, engine, folder / name)
         scores += score(benchmark, prompts, folder / name, config.languages, iteration)
@@ -83,7 +93,7 @@ def answer_jobs(config: RunConfig, folder: Path) -> list[Job]:
     """The files of `answer`, of every benchmark of a run; of conversations those of the first turn."""
     return [
         job
-        for name, benchmark in config.evaluation.items()
+        for name, benchmark in config.asked_benchmarks.items()
         for job in response_jobs(
             benchmark_prompts(benchmark, config.languages, config.seed), _sampling(benchmark), folder / name
         )
@@ -115,7 +125,35 @@ def score(
     return [
         entry
         for metric in kind.metrics
-        for entry in _metric_scores(folder.name, kind, found, metric, present, languages, iteration)
+        for entry in _metric_scores(
+            folder.name,
+            found,
+            metric,
+            present,
+            languages,
+            iteration,
+            bounds=None if metric in kind.unbounded else RATE,
+            has_gap=metric in kind.gap_metrics,
+        )
+    ]
+
+
+def score_tasks(
+    benchmark: LmEvalConfig, folder: Path, languages: LanguagesConfig, iteration: int
+) -> list[Score]:
+    """Scores of the stored results of lm-eval's tasks, as `score` makes them of answers; every metric has a gap.
+
+    Raises:
+        LidrError: a language has no results.
+    """
+    codes = benchmark.codes(languages)
+    found = harness_store.outcomes(folder, codes)
+    outcomes.write(folder, found)
+    present = [code for code in languages.all if code in codes]
+    return [
+        entry
+        for metric in benchmark.metrics
+        for entry in _metric_scores(folder.name, found, metric, present, languages, iteration)
     ]
 
 
@@ -138,14 +176,15 @@ def _outcomes(
 
 def _metric_scores(
     name: str,
-    kind: Kind,
     found: Sequence[Outcome],
     metric: str,
     present: Sequence[str],
     languages: LanguagesConfig,
     iteration: int,
+    *,
+    bounds: tuple[float, float] | None = RATE,
+    has_gap: bool = True,
 ) -> Iterator[Score]:
-    bounds = None if metric in kind.unbounded else RATE
     seen = observations(found, metric)
     for code in present:
         yield Score.of(
@@ -155,7 +194,7 @@ def _metric_scores(
     for label, codes in ((MEAN_NON_DOMINANT, non_dominant), (MEAN_UNSEEN, unseen)):
         if codes:
             yield Score.of(name, label, iteration, metric, mean_of_groups(seen, codes, bounds=bounds))
-    if metric in kind.gap_metrics and languages.dominant in present and non_dominant:
+    if has_gap and languages.dominant in present and non_dominant:
         gap = combine(seen, gap_weights(languages.dominant, non_dominant), bounds=RATE_DIFFERENCE)
         yield Score.of(name, ALL, iteration, imbalance_gap(metric), gap)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -34,9 +35,9 @@ class SeedEstimate(NamedTuple):
 def over_seeds(values: Array, bounds: tuple[float, float] = RATE) -> SeedEstimate | None:
     """The mean of a table, and an interval by drawing its rows and its columns, both with replacement.
 
-    A run of another seed and another set of problems would both change the number, so both are drawn. With
-    few seeds such an interval is somewhat narrow (by a factor of about sqrt((S - 1) / S) in its part between
-    seeds); the range over seeds stands beside it.
+    A run of another seed and another set of problems would both change the number, so both are drawn. Of few
+    seeds that differ much such an interval is too narrow, and of seeds that differ by nothing but the answers'
+    own chance it is too wide (docs/evaluation.md measures both); the range over seeds stands beside it.
 
     Args:
         values: [seeds, problems], each problem's measurement under each seed.
@@ -48,9 +49,7 @@ def over_seeds(values: Array, bounds: tuple[float, float] = RATE) -> SeedEstimat
     seeds, problems = values.shape
     if not values.size:
         return None
-    rng = np.random.default_rng([SEED, seeds, problems])
-    drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES)
-    drawn_problems = rng.multinomial(problems, np.full(problems, 1 / problems), size=RESAMPLES)
+    drawn_seeds, drawn_problems = _draws(seeds, problems)
     draws = ((drawn_seeds @ values) * drawn_problems).sum(axis=1) / values.size
     if np.ptp(draws) < SAME:
         mean = float(values.mean())
@@ -60,6 +59,14 @@ def over_seeds(values: Array, bounds: tuple[float, float] = RATE) -> SeedEstimat
     means = values.mean(axis=1)
     estimate = Estimate(float(values.mean()), float(low), float(high), problems)
     return SeedEstimate(estimate, float(means.min()), float(means.max()))
+
+
+@lru_cache(maxsize=4)  # every language and metric of a group of runs has the same seeds and problems
+def _draws(seeds: int, problems: int) -> tuple[Array, Array]:
+    """How often each seed and each problem is drawn: [resamples, seeds] and [resamples, problems]."""
+    rng = np.random.default_rng([SEED, seeds, problems])
+    drawn = [rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) for count in (seeds, problems)]
+    return drawn[0].astype(np.float64), drawn[1].astype(np.float64)
 
 
 def table(rows: Sequence[Mapping[str, float]]) -> Array:

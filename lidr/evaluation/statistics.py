@@ -139,13 +139,13 @@ def _draw(sums: Array, counts: Array, weights: Array) -> Array:
     """The statistic under each resample; one in which a group has no observation is left out."""
     found = []
     with np.errstate(divide="ignore", invalid="ignore"):
-        for times in _resamples(len(sums)):
+        for times in resamples(len(sums)):
             found.append(((times @ sums) / (times @ counts)) @ weights)
     draws: Array = np.concatenate(found)
     return draws[np.isfinite(draws)]
 
 
-def _resamples(clusters: int) -> Iterable[NDArray[np.float32]]:
+def resamples(clusters: int) -> Iterable[NDArray[np.float32]]:
     """How often each cluster is drawn, resamples x clusters, in blocks that bound the memory."""
     rows = max(1, _BLOCK_CELLS // clusters)
     if rows >= RESAMPLES:

@@ -125,13 +125,13 @@ def _rated(judged: Judged, config: JudgingConfig) -> Iterator[RatedAnswers]:
 def _benchmarks(run: RunConfig, config: JudgingConfig) -> tuple[str, ...]:
     """Those that are named, or all of the run."""
     for name in config.benchmarks:
-        if name not in run.evaluation:
+        if name not in run.asked_benchmarks:
             raise LidrError(
                 f"{name!r} is no benchmark of the run {run.name}",
                 where="benchmarks",
-                instead=did_you_mean(name, run.evaluation),
+                instead=did_you_mean(name, run.asked_benchmarks),
             )
-    return config.benchmarks or tuple(run.evaluation)
+    return config.benchmarks or tuple(run.asked_benchmarks)
 
 
 def _iterations(there: Sequence[int], config: JudgingConfig) -> list[int]:

@@ -37,7 +37,9 @@ class Judged:
 
     def prompts(self, benchmark: str) -> dict[str, list[Prompt]]:
         """A benchmark's prompts that are judged, by language."""
-        found = benchmark_prompts(self.config.evaluation[benchmark], self.config.languages, self.config.seed)
+        found = benchmark_prompts(
+            self.config.asked_benchmarks[benchmark], self.config.languages, self.config.seed
+        )
         return {code: self.drawn(prompts) for code, prompts in found.items()}
 
     def answers(self, benchmark: str, iteration: int, language: str) -> dict[str, str]:

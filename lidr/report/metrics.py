@@ -30,7 +30,14 @@ def _rating(meaning: str) -> MetricStyle:
 
 
 _STYLES = {
-    "accuracy": MetricStyle("Accuracy", "%", "the number in the answer is right, in whatever language"),
+    "accuracy": MetricStyle("Accuracy", "%", "the answer is right, in whatever language"),
+    "accuracy_norm": MetricStyle(
+        "Accuracy by length",
+        "%",
+        "the right option is the most likely one, its log-likelihood divided by its length",
+    ),
+    "mc1": MetricStyle("MC1", "%", "the best answer is the most likely one"),
+    "mc2": MetricStyle("MC2", "%", "share of the probability of all answers that is on true ones"),
     "joint": MetricStyle("Right and on target", "%", "right, and in the prompt's language"),
     "on_target": MetricStyle("On-target rate", "%", "the answer is in the prompt's language"),
     "off_target": MetricStyle("Off-target rate", "%", "the answer is in another language than the prompt"),
