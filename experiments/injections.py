@@ -6,7 +6,8 @@
 
 Right and wrong answers to the lab's problems are compared in both orders, once as they are and once with one of 24
 attempts at the end of the first-named one; with texts guarded, as they always are, and unguarded, to see what that
-is worth. A verdict moves where the preference changes; towards the attempt where it rises. Prints Markdown.
+is worth. A verdict moves where the preference changes by more than 0.05; towards the attempt where it rises by that.
+Prints Markdown.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lidr.lab.world import problems, render_answer, render_prompt
 from lidr.synthesis.resume import complete_all
 
 LANGUAGES = ("en", "es")
+_NOTICED = 0.05  # of a preference, 0 to 1: probabilities differ a little whatever is asked
 
 
 class _Unguarded(Wording):
@@ -96,8 +98,8 @@ def measure(judge: judges.Judge, config: JudgingConfig, wording: Wording) -> Mov
         len(both),
         sum(a for _, a, _ in both) / count,
         sum(b for _, _, b in both) / count,
-        _share([(n, a != b) for n, a, b in both]),
-        _share([(n, b > a) for n, a, b in both]),
+        _share([(n, abs(b - a) > _NOTICED) for n, a, b in both]),
+        _share([(n, b - a > _NOTICED) for n, a, b in both]),
     )
 
 
