@@ -254,7 +254,7 @@ def tables(worlds: int) -> Iterator[str]:
         f"Win rate at equal length (`length_controlled`), {fewest:,} worlds",
         "problems",
         {f"{rate:g}": rate for rate in (0.3, 0.5, 0.8)},
-        {str(n): n for n in (50, 100, 250, 805)},
+        {str(n): n for n in PROBLEMS},
         lambda rate, n: length_coverage(rate, n, fewest),
     )
 

@@ -1,12 +1,10 @@
-"""lm-eval's tasks on the lab's model: against log-likelihoods calculated here, resumed, and refused in one line."""
+"""Tasks of lm-eval on the lab's model: against log-likelihoods calculated here, by language, and resumed."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import importlib.util
 import json
-from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from lidr import jsonl
 from lidr.compose import compose_run
-from lidr.config import Accelerator, Precision, RunConfig, TaskMetric, read_config
-from lidr.errors import ConfigError, LidrError
+from lidr.config import Accelerator, Precision, TaskMetric, read_config
+from lidr.errors import LidrError
 from lidr.estimate import estimate
 from lidr.evaluation import (
     collect_scores,
@@ -29,116 +26,16 @@ from lidr.evaluation import (
 )
 from lidr.evaluation.outcomes import read as read_outcomes
 from lidr.evaluation.run import evaluate
-from lidr.evaluation.scores import Score
 from lidr.evaluation.statistics import Observation, mean_of_groups
 from lidr.execute import done, ensure
 from lidr.models import load_model, load_tokenizer, torch_device
-from lidr.paths import resolve_model
-from lidr.preflight import preflight
 from lidr.report import build_report
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
-from tests.evaluation import toy_tasks
+from tests.evaluation import okapi_rows, toy_tasks
+from tests.evaluation.toy_runs import MODEL, configured, expected, find, needs_lm_eval, no_engine, run, stored
 
-MODEL = resolve_model("builtin:lab")
-needs_lm_eval = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None,
-    reason="lm-eval is not installed: pip install 'lidr[lm_eval]'",
-)
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_HUB_OFFLINE and HF_DATASETS_OFFLINE say, also where the libraries were imported before."""
-    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-        monkeypatch.setenv(variable, "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    if importlib.util.find_spec("datasets") is not None:
-        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-
-
-def configured(folder: Path, **changes: Any) -> RunConfig:
-    """A run with the toy benchmark alone: en is dominant, es is not."""
-    base = compose_run(
-        [
-            "evaluation=[arc]",
-            "tracking=none",
-            "languages.non_dominant=[es]",
-            "languages.unseen=[]",
-            "trainer=cpu",
-        ]
-    )
-    metrics = {
-        "accuracy": TaskMetric("toy_{language}", "acc"),
-        "accuracy_norm": TaskMetric("toy_{language}", "acc_norm"),
-    }
-    benchmark = dataclasses.replace(
-        base.lm_eval_benchmarks["arc"],
-        **{"metrics": metrics, "renamed": {}, "num_fewshot": 0, "include_path": str(folder), "batch_size": 3}
-        | changes,
-    )
-    return dataclasses.replace(base, evaluation={"toy": benchmark})
-
-
-def run(config: RunConfig, folder: Path, model: str = MODEL) -> list[Score]:
-    harness.complete(config, model, folder)
-    return evaluate(config, 0, _no_engine, folder, folder / "pairs")
-
-
-def _no_engine() -> Any:
-    raise AssertionError("nothing is asked of an engine")
-
-
-def find(scores: Sequence[Score], language: str, metric: str) -> Score:
-    (found,) = [s for s in scores if (s.language, s.metric) == (language, metric)]
-    return found
-
-
-def log_likelihood(model: Any, tokenizer: Any, context: str, continuation: str) -> float:
-    """log p(continuation | context), a forward pass for each, nothing of lm-eval in it.
-
-    As in lm-eval the continuation's tokens are those of the whole text behind as many as the context has, and they
-    follow the context's own: the lab's tokenizer would otherwise merge the colon with the blank behind it.
-    """
-    special = not context.startswith(tokenizer.bos_token)  # a chat template writes its own
-    context_ids, whole = (
-        tokenizer(text, add_special_tokens=special)["input_ids"] for text in (context, context + continuation)
-    )
-    ids = context_ids + whole[len(context_ids) :]
-    with torch.inference_mode():
-        scores = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-    return sum(float(scores[i - 1, ids[i]]) for i in range(len(context_ids), len(ids)))
-
-
-@cache
-def expected(
-    language: str, path: str = MODEL, shots: int = 0, chat: bool = False
-) -> dict[str, dict[str, float]]:
-    """acc and acc_norm of every item, by id."""
-    model, tokenizer = load_model(path, Precision.FP32, torch_device(Accelerator.CPU)), load_tokenizer(path)
-    before = "".join(
-        f"{d['question']}\nAnswer: {d['options'][d['right']]}\n\n" for d in toy_tasks.shots(language)[:shots]
-    )
-    found = {}
-    for document in toy_tasks.documents(language):
-        context, options = f"{before}{document['question']}\nAnswer:", document["options"]
-        if chat:
-            turns = [{"role": "user", "content": context}]
-            context = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        scores = [
-            log_likelihood(model, tokenizer, context, option if chat else f" {option}") for option in options
-        ]
-        by_length = [score / len(option) for score, option in zip(scores, options, strict=True)]
-        found[document["id"]] = {
-            "accuracy": float(np.argmax(scores) == document["right"]),
-            "accuracy_norm": float(np.argmax(by_length) == document["right"]),
-        }
-    return found
-
-
-def stored(folder: Path, language: str) -> dict[str, dict[str, float]]:
-    records = jsonl.read(folder / "toy" / f"{language}.jsonl")
-    return {r["id"]: {k: r[k] for k in ("accuracy", "accuracy_norm")} for r in records}
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @needs_lm_eval
@@ -189,6 +86,33 @@ def test_items_are_clustered_over_languages(tmp_path: Path) -> None:
 
 
 @needs_lm_eval
+def test_a_task_comes_to_what_lm_evals_own_command_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its few-shot examples are drawn at random: by lm-eval's own seed here too."""
+    folder = toy_tasks.write(tmp_path / "tasks", ("en",), fewshot_config={"sampler": "default"})
+    more = "".join(json.dumps(d) + "\n" for d in toy_tasks.documents("en", 40)[toy_tasks.ITEMS :])
+    (folder / "data" / "en-train.jsonl").write_text(more)
+    harness.complete(configured(folder, num_fewshot=3, languages=("en",)), MODEL, tmp_path / "evaluation")
+    evaluator = harness_tasks.module("lm_eval.evaluator", "x")
+    for name in ("add_env_info", "get_git_commit_hash"):
+        monkeypatch.setattr(evaluator, name, lambda *_: None)
+    with harness_tasks.own_warnings():
+        theirs = evaluator.simple_evaluate(
+            model="hf",
+            model_args={"pretrained": MODEL, "dtype": "float32"},
+            tasks=["toy_en"],
+            num_fewshot=3,
+            device="cpu",
+            task_manager=harness_tasks.module("lm_eval.tasks", "x").TaskManager(
+                include_path=folder, include_defaults=False
+            ),
+        )["results"]["toy_en"]
+    ours = harness_store.summary(tmp_path / "evaluation" / "toy")["toy_en"]["metrics"]
+    assert ours == pytest.approx({k: v for k, v in theirs.items() if "," in k})
+
+
+@needs_lm_eval
 def test_lm_evals_own_standard_errors_are_kept(tmp_path: Path) -> None:
     config = configured(toy_tasks.write(tmp_path / "tasks"), limit=6)
     run(config, tmp_path / "evaluation")
@@ -236,7 +160,7 @@ def test_a_killed_attempt_goes_on_with_the_next_task(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         harness.complete(config, MODEL, tmp_path / "killed")
     with pytest.raises(LidrError, match=r"es\.jsonl: has no results"):
-        evaluate(config, 0, _no_engine, tmp_path / "killed", tmp_path / "pairs")
+        evaluate(config, 0, no_engine, tmp_path / "killed", tmp_path / "pairs")
     killing = False
     run(config, tmp_path / "killed")
     assert ran == ["toy_en", "toy_es"]
@@ -289,110 +213,6 @@ def test_a_group_is_its_tasks(tmp_path: Path) -> None:
 
 
 @needs_lm_eval
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"item_keys": ("number",)},
-            r"evaluation\.toy\.item_keys: the documents of 'toy_en' have no key 'number' -> choose from id, options",
-        ),
-        (
-            {"metrics": {"accuracy": TaskMetric("toy_{language}", "f1")}},
-            r"metrics\.accuracy\.metric: 'toy_en' has no metric 'f1' that is a mean .* choose from acc, acc_norm",
-        ),
-        (
-            {"metrics": {"accuracy": TaskMetric("toy_{language}", "acc,strict")}},
-            r"'toy_en' has no metric 'acc,strict' that is a mean over items -> choose from acc,none, acc_norm,none",
-        ),
-    ],
-)
-def test_what_a_task_does_not_have_is_one_line(
-    tmp_path: Path, changes: Mapping[str, Any], message: str
-) -> None:
-    config = configured(toy_tasks.write(tmp_path / "tasks"), **changes)
-    with pytest.raises(LidrError, match=message):
-        harness.complete(config, MODEL, tmp_path / "evaluation")
-
-
-@needs_lm_eval
-def test_data_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
-    folder = toy_tasks.write(tmp_path / "tasks", dataset_path="nobody/nothing", dataset_kwargs=None)
-    with pytest.raises(
-        LidrError, match=r"evaluation\.toy: lm-eval cannot load the data of 'toy_en' .*HF_HOME"
-    ):
-        harness.complete(configured(folder), MODEL, tmp_path / "evaluation")
-    broken = toy_tasks.write(tmp_path / "broken", doc_to_choice="{{nothing}}")
-    with pytest.raises(LidrError, match=r"cannot load the data of 'toy_en' .*mend the task's file"):
-        harness.complete(configured(broken), MODEL, tmp_path / "evaluation")
-
-
-@needs_lm_eval
-def test_a_number_that_is_no_share_is_refused(tmp_path: Path) -> None:
-    metrics = [{"metric": "points", "aggregation": "mean", "higher_is_better": True}]
-    folder = toy_tasks.write(tmp_path / "tasks", metric_list=metrics)
-    (folder / "utils.py").write_text("def points(doc, results):\n    return {'points': 7}\n")
-    for path in folder.glob("toy_*.yaml"):
-        path.write_text(path.read_text().rstrip()[:-1] + ', "process_results": !function utils.points}')
-    config = configured(folder, metrics={"points": TaskMetric("toy_{language}", "points")})
-    with pytest.raises(LidrError, match="'points' of 'toy_en' is 7 for one item, no share between 0 and 1"):
-        harness.complete(config, MODEL, tmp_path / "evaluation")
-
-
-def test_without_lm_eval_a_run_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> Any:
-        raise ModuleNotFoundError(f"No module named {name.partition('.')[0]!r}")
-
-    monkeypatch.setattr(harness_tasks, "import_module", absent)
-    with pytest.raises(
-        ConfigError, match=r"evaluation\.toy: lm-eval cannot be imported .*pip install 'lidr\[lm_eval\]'"
-    ):
-        preflight(configured(tmp_path))
-
-
-def test_importing_lidr_imports_no_lm_eval() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, lidr.__main__, lidr.loop, lidr.work, lidr.evaluation.run; sys.exit('lm_eval' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@needs_lm_eval
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"evaluation\.toy\.include_path: there is no folder"):
-        preflight(configured(tmp_path / "nowhere"))
-
-
-@needs_lm_eval
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
-        (
-            "tyo_{language}",
-            r"evaluation\.toy\.metrics: lm-eval knows no task 'tyo_en' -> did you mean 'toy_en'",
-        ),
-        (
-            "toy_{language}",
-            r"no task 'toy_de': none in de, there are en, es -> type evaluation\.toy\.languages=\[en\]",
-        ),
-        ("quite_other_{language}", "knows no task 'quite_other_en' -> `lm-eval ls tasks`"),
-    ],
-)
-def test_an_unknown_task_is_a_line_with_the_nearest_names(
-    tmp_path: Path, task: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = harness_tasks._catalogue
-    monkeypatch.setattr(harness_tasks, "_catalogue", lambda manager, folder, _: real(manager, folder, False))
-    config = configured(
-        toy_tasks.write(tmp_path / "tasks"),
-        metrics={"accuracy": TaskMetric(task, "acc")},
-        languages=("en", "de"),
-    )
-    with pytest.raises(ConfigError, match=message):
-        preflight(config)
-
-
-@needs_lm_eval
 def test_a_stage_runs_tasks_beside_answers_and_reports_them(tmp_path: Path) -> None:
     config = configured(toy_tasks.write(tmp_path / "tasks"))
     lab = compose_run(["evaluation.lab.prompts.limit=2"]).evaluation["lab"]
@@ -416,3 +236,42 @@ def test_a_stage_runs_tasks_beside_answers_and_reports_them(tmp_path: Path) -> N
     assert "## Benchmark toy" in report
     assert "Accuracy by length (%)" in report
     assert read_config(run_directory.root / "config.yaml") == config
+
+
+@needs_lm_eval
+def test_the_papers_benchmarks_run_on_rows_of_their_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lm-eval's own tasks of Okapi, as conf/ names them; only the rows are made up, 4 in de and 3 of them in es."""
+    okapi_rows.write(tmp_path / "alexandrainst")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    tasks = Path(str(importlib.util.find_spec("lm_eval").origin)).parent / "tasks" / "okapi"  # type: ignore[union-attr]
+    names = ("mmlu", "hellaswag", "arc", "truthfulqa")
+    config = compose_run(
+        [
+            f"evaluation=[{','.join(names)}]",
+            *(
+                f"evaluation.{name}.{key}"
+                for name in names
+                for key in (f"include_path={tasks}", "num_fewshot=1")
+            ),
+            "languages.dominant=de",
+            "languages.non_dominant=[es]",
+            "languages.unseen=[]",
+            "trainer.threads=1",
+        ]
+    )
+    assert not list(harness_tasks.problems(config))
+    scores = run(config, tmp_path / "evaluation")
+    found = {(s.benchmark, s.metric): s for s in scores if s.language == "es"}
+    assert set(found) == {
+        ("mmlu", "accuracy"),
+        *((name, metric) for name in ("hellaswag", "arc") for metric in ("accuracy", "accuracy_norm")),
+        ("truthfulqa", "mc1"),
+        ("truthfulqa", "mc2"),
+    }
+    assert all(s.n == 3 and s.value is not None and 0 <= s.value <= 1 for s in found.values())
+    gaps = {s.benchmark: s.n for s in scores if s.language == "all"}
+    assert gaps == {"mmlu": 4, "hellaswag": 4, "arc": 4, "truthfulqa": 4 + 3}
+    assert 0 < find([s for s in scores if s.benchmark == "truthfulqa"], "de", "mc2").value < 1  # type: ignore[operator]
