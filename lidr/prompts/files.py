@@ -93,7 +93,7 @@ def _decode(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
-        utf16 = " but looks like UTF-16" if line.startswith(_UTF16) else ""
+        utf16 = " but looks like UTF-16" if line.startswith(_UTF16) and where.endswith(":1") else ""
         raise LidrError(f"is not UTF-8{utf16}", where=where, instead="save the file as UTF-8") from None
 
 

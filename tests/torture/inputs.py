@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="cases at the same time")
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only in case.name]
+    for template in (resumed.template, run_folders.template, model_folders.template):
+        template()  # before there are several threads
     with ThreadPoolExecutor(arguments.jobs) as pool:
         results = [_shown(case, result) for case, result in zip(cases, pool.map(_run, cases), strict=True)]
     wrong, tracebacks = sum(bool(r.faults) for r in results), sum(r.has_traceback for r in results)
