@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -120,7 +120,7 @@ def load_model(
     if is_adapter(path):
         return _load_adapter(path, precision, device)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    with _loading("model", path):
+    with _loading("model", path), _without_report():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             revision=revision,
@@ -128,14 +128,39 @@ def load_model(
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
         )
         model, found = loaded
+    _refuse_random_weights(found, path)
+    return _ready(model, device)
+
+
+def _refuse_random_weights(found: Mapping[str, Any], path: str) -> None:
+    """transformers gives weights that are missing, or of another shape, random values and goes on."""
+    where = f"model {short(path)!r}"
     if missing := sorted(found["missing_keys"]):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise LidrError(f"the weights lack {short(missing[0])}{more}", where=where, instead=_WHOLE)
+    for name, there, wanted in sorted(found["mismatched_keys"]):
         raise LidrError(
-            f"the weights lack {short(missing[0])}{more}", where=f"model {short(path)!r}", instead=_WHOLE
+            f"the weights' {short(name)} has the shape {list(there)}, its config.json says {list(wanted)}",
+            where=where,
+            instead=_WHOLE,
         )
-    return _ready(model, device)
+    if unused := sorted(found["unexpected_keys"]):
+        log.warning("%s: %d tensors are not used, %s first", where, len(unused), short(unused[0]))
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """What transformers prints of a model's weights holds names from its file, and escape sequences."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str) -> None:

@@ -45,6 +45,7 @@ _LATEX_SPACE = re.compile(r"\\[,;:!> ]|\\quad|\{,\}|~")
 _LATEX_SIGNS = {r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\$": "$", r"\%": "%"}
 _CHAIN = re.compile(r"[\d\s.,'()+\-*/×÷·$€£¥₹%=]*=")
 _FRACTION = re.compile(r"(-?)\\[dt]?frac\s*\{\s*(\d{1,300})\s*\}\s*\{\s*(\d{1,300})\s*\}")
+_BOXES = 50  # the last ones
 _LONGEST = 500  # characters of a box, and of what stands behind a word, that are looked at
 
 
@@ -94,7 +95,7 @@ def _plain(text: str) -> str:
 
 def _boxed(text: str) -> Iterator[str]:
     """The contents of boxes, the last one first; one that is cut off counts to the end of its line."""
-    for match in reversed(list(_BOXED.finditer(text))):
+    for match in reversed(list(_BOXED.finditer(text))[-_BOXES:]):
         depth, end = 1, match.end()
         while end < min(len(text), match.end() + _LONGEST) and depth and text[end] != "\n":
             depth += {"{": 1, "}": -1}.get(text[end], 0)

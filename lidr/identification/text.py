@@ -12,10 +12,10 @@ _JOINERS = " '’-\u200c\u200d"
 _NO_LANGUAGE = re.compile(
     r"```.*?(?:```|\Z)"  # code block, also one cut off before its end
     r"|`[^`\n]*`"
-    r"|\\\(.*?\\\)|\\\[.*?\\\]|\$\$.*?\$\$"  # TeX
+    r"|\\\(.{0,4000}?\\\)|\\\[.{0,4000}?\\\]|\$\$.*?\$\$"  # TeX; a bound keeps a looping answer from taking minutes
     r"|\$(?=[^$\n]*[\\^_={}])[^$\n]*\$"  # TeX between single dollars, but no two prices
     r"|\\(?:boxed|frac|text|times|cdot)\b"
-    r"|(?:https?://|www\.)\S+|\S+@\S+\.\w+"
+    r"|(?:https?://|www\.)\S+|[^\s@]{1,64}@[^\s@]{1,255}\.\w+"
     r"|</?[A-Za-z][^<>\n]*>",
     re.DOTALL,
 )

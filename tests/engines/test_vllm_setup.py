@@ -60,6 +60,7 @@ def adapter(folder: Path, base: Path, rank: int, pattern: dict[str, int] | None 
     tiny.tokenizer().save_pretrained(folder)
     values = {"base_model_name_or_path": str(base), "revision": "v1", "r": rank, "rank_pattern": pattern}
     (folder / "adapter_config.json").write_text(json.dumps(values))
+    (folder / "adapter_model.safetensors").touch()  # which the fake does not read
     return folder
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, chdir
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from lidr.errors import LidrError
 from lidr.files import unusable
@@ -71,23 +72,19 @@ def here(case: Case, folder: Path) -> Result:
     with ExitStack() as stack:
         given = case.prepare(folder, stack)
         stack.enter_context(chdir(given.cwd or folder))
-        for name, value in given.variables.items():
-            stack.callback(os.environ.__setitem__, name, os.environ[name]) if name in os.environ else (
-                stack.callback(os.environ.pop, name, None)
-            )
-            os.environ[name] = value
+        stack.enter_context(patch.dict(os.environ, given.variables))
         try:
             given.call()
         except LidrError as error:
-            return _judged(case, error.exit_code, "", str(error))
+            return judged(case, error.exit_code, "", str(error))
         except OSError as error:
             problem = unusable(error)
             if problem is None:
                 return Result(1, str(error), (f"crashed: {type(error).__name__}",))
-            return _judged(case, problem.exit_code, "", str(problem))
+            return judged(case, problem.exit_code, "", str(problem))
         except Exception as error:
             return Result(1, f"{type(error).__name__}: {error}"[:200], (f"crashed: {type(error).__name__}",))
-        return _judged(case, 0, "", "", shown=False)
+        return judged(case, 0, "", "", shown=False)
 
 
 def typed(case: Case, folder: Path, seconds: float = 300.0) -> Result:
@@ -104,10 +101,11 @@ def typed(case: Case, folder: Path, seconds: float = 300.0) -> Result:
             timeout=seconds,
         )
     out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
-    return _judged(case, done.returncode, out, err)
+    return judged(case, done.returncode, out, err)
 
 
-def _judged(case: Case, code: int, out: str, err: str, shown: bool = True) -> Result:
+def judged(case: Case, code: int, out: str, err: str, shown: bool = True) -> Result:
+    """What is wrong with the outcome of a case, which exit code and output show."""
     faults = [f"a traceback ({word})" for word in _SILENT if word in err + out]
     faults += ["characters that act on a terminal"] if _ACTIVE.search(err + out) else []
     if case.says is None:

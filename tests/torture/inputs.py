@@ -1,19 +1,25 @@
-"""`python -m tests.torture.inputs [--only WORD] [--jobs N]`: every malformed input through the real command line.
+"""`python -m tests.torture.inputs [--only WORD] [--jobs N] [--fork]`: every malformed input through the command line.
 
 A line a case: its exit code, its name, the first line of its error, and what is wrong where something is. Needs no
-network and no GPU; about half an hour on 2 cores.
+network and no GPU. Each case is a process of its own, as when it is typed: about 40 minutes on 2 free cores. With
+`--fork` the processes are copies of one that has imported everything: the same commands, in a few minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.torture import configs, endpoint_answers, model_folders, prompt_sets, resumed, run_folders
-from tests.torture.case import Case, Result, typed
+from tests.torture.case import Case, Given, Result, judged, typed
 
 CASES: list[Case] = [
     *prompt_sets.CASES,
@@ -23,6 +29,8 @@ CASES: list[Case] = [
     *model_folders.CASES,
     *resumed.CASES,
 ]
+_SECONDS = 300.0
+_TIMED_OUT = 124
 
 
 def main() -> int:
@@ -30,19 +38,83 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture.inputs")
     parser.add_argument("--only", default="", help="cases with this word in their name")
     parser.add_argument("--jobs", type=int, default=2, help="cases at the same time")
+    parser.add_argument("--fork", action="store_true", help="one after the other, from one process")
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only in case.name]
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        results = [_shown(case, result) for case, result in zip(cases, pool.map(_run, cases), strict=True)]
+    for template in (resumed.template, run_folders.template, model_folders.template):
+        template()  # before there are several threads
+    results = list(_forked(cases) if arguments.fork else _side_by_side(cases, arguments.jobs))
     wrong, tracebacks = sum(bool(r.faults) for r in results), sum(r.has_traceback for r in results)
     sys.stdout.write(f"{wrong} of them not as they should be\n" if wrong else "")
     sys.stdout.write(f"torture-inputs: inputs={len(results)} tracebacks={tracebacks}\n")
     return 1 if wrong else 0
 
 
-def _run(case: Case) -> Result:
+def _side_by_side(cases: Sequence[Case], jobs: int) -> Iterator[Result]:
+    with ThreadPoolExecutor(jobs) as pool:
+        for case, result in zip(cases, pool.map(lambda case: _in_a_folder(case, typed), cases), strict=True):
+            yield _shown(case, result)
+
+
+def _forked(cases: Sequence[Case]) -> Iterator[Result]:
+    from lidr.commands import check, report, run, status  # noqa: F401  (before the first copy)
+    from lidr.evaluation import run as evaluation  # noqa: F401
+    from lidr.training import run as training  # noqa: F401
+
+    for case in cases:
+        yield _shown(case, _in_a_folder(case, _copied))
+
+
+def _in_a_folder(case: Case, act: Callable[[Case, Path], Result]) -> Result:
     with tempfile.TemporaryDirectory(prefix="lidr-torture-") as folder:
-        return typed(case, Path(folder))
+        return act(case, Path(folder))
+
+
+def _copied(case: Case, folder: Path) -> Result:
+    """The case in a copy of this process."""
+    with ExitStack() as stack, tempfile.TemporaryDirectory() as output:
+        given = case.prepare(folder, stack)
+        out, err = Path(output) / "out", Path(output) / "err"
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            os._exit(_command(given, folder, out, err))
+        code = _waited(child)
+        texts = [path.read_bytes().decode("utf-8", "surrogateescape") for path in (out, err)]
+    return judged(case, code, *texts)
+
+
+def _command(given: Given, folder: Path, out: Path, err: Path) -> int:
+    """What the interpreter does with a command, from its arguments to its exit code."""
+    from lidr.__main__ import main as lidr
+
+    for descriptor, path, flags in ((0, Path(os.devnull), os.O_RDONLY), (1, out, os.O_CREAT | os.O_WRONLY),
+                                    (2, err, os.O_CREAT | os.O_WRONLY)):  # fmt: skip
+        os.dup2(os.open(path, flags), descriptor)
+    os.chdir(given.cwd or folder)
+    os.environ.update(given.variables)
+    try:
+        code = lidr(given.words)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _waited(child: int) -> int:
+    ends = time.monotonic() + _SECONDS
+    while time.monotonic() < ends:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return _TIMED_OUT
 
 
 def _shown(case: Case, result: Result) -> Result:

@@ -34,7 +34,8 @@ TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
 @cache
-def _template() -> Path:
+def template() -> Path:
+    """A good one, made once."""
     return tiny.save(Path(tempfile.mkdtemp(prefix="lidr-torture-")) / "model")
 
 
@@ -48,7 +49,7 @@ def folder(name: str, change: Change, says: str | None) -> Case:
 
     def prepare(place: Path, _: ExitStack) -> Given:
         model = place / "model"
-        shutil.copytree(_template(), model)
+        shutil.copytree(template(), model)
         change(model)
         return Given(["run", *BASE, "model.path=./model"], lambda: _answer(model))
 
@@ -91,7 +92,7 @@ def edited(file: str, **values: Any) -> Change:
     return change
 
 
-def template(text: str | None) -> Change:
+def chat_template(text: str | None) -> Change:
     """Another chat template."""
 
     def change(model: Path) -> None:
@@ -220,7 +221,7 @@ _FOLDERS: dict[str, tuple[Change, str | None]] = {
     "a negative number of heads": (edited(CONFIG, num_attention_heads=-4), NO_MODEL),
     "heads that do not divide": (edited(CONFIG, num_attention_heads=5), "no loadable (?:model|tokenizer)"),
     "more layers than weights": (edited(CONFIG, num_hidden_layers=3), "the weights lack model.layers.2"),
-    "another size than the weights": (edited(CONFIG, hidden_size=64), NO_MODEL),
+    "another size than the weights": (edited(CONFIG, hidden_size=64), r"has the shape \[.*, its config\.json says"),
     "code of its own": (
         edited(CONFIG, model_type="own", auto_map={
             "AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}), CODE),
@@ -234,8 +235,9 @@ _FOLDERS: dict[str, tuple[Change, str | None]] = {
         content(WEIGHTS, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), NO_MODEL),
     "weights that link to nothing": (a_link, r"has no model\.safetensors"),
     "a tensor too few": (weights(lambda t: t.pop("model.norm.weight")), r"the weights lack model\.norm\.weight"),
-    "a tensor of another shape": (weights(lambda t: t.update({"model.norm.weight": torch.ones(7)})), NO_MODEL),
-    "a tensor too many": (weights(lambda t: t.update({"x": torch.ones(7)})), None),
+    "a tensor of another shape": (
+        weights(lambda t: t.update({"model.norm.weight": torch.ones(7)})), r"model\.norm\.weight has the shape \[7\]"),
+    "a tensor too many": (weights(lambda t: t.update({"\x1b[31mx": torch.ones(7)})), None),
     "an index": (indexed("model-00001-of-00001.safetensors"), None),
     "an index that is broken": (an_index(weight_map=5), r"index\.json: has no weight_map"),
     "an index of pickles": (indexed("pytorch_model.bin"), r"names 'pytorch_model\.bin', which is no safetensors"),
@@ -247,15 +249,15 @@ _FOLDERS: dict[str, tuple[Change, str | None]] = {
     "a tokenizer that is a list": (content(TOKENIZER, b"[1]"), NO_TOKENIZER),
     "a broken tokenizer configuration": (content(TOKENIZER_CONFIG, b"{"), NO_TOKENIZER),
     "a tokenizer of another model": (foreign_tokenizer, "tokens go up to 308, and the model has 259 embeddings"),
-    "no chat template": (template(None), "the tokenizer has no chat template"),
-    "a chat template that is broken": (template("{% for m in %}"), "the chat template fails"),
-    "a chat template that divides by 0": (template("{{ 1 / 0 }}"), "the chat template fails"),
-    "a chat template that wants a tool": (template("{{ messages[0].tool.name }}"), "the chat template fails"),
+    "no chat template": (chat_template(None), "the tokenizer has no chat template"),
+    "a chat template that is broken": (chat_template("{% for m in %}"), "the chat template fails"),
+    "a chat template that divides by 0": (chat_template("{{ 1 / 0 }}"), "the chat template fails"),
+    "a chat template that wants a tool": (chat_template("{{ messages[0].tool.name }}"), "the chat template fails"),
     "a chat template that looks around": (
-        template("{{ ''.__class__.__mro__[1].__subclasses__() }}"), "the chat template"),
+        chat_template("{{ ''.__class__.__mro__[1].__subclasses__() }}"), "the chat template"),
     "a chat template that never ends": (
-        template("{% for i in range(10**9) %}x{% endfor %}"), "the chat template fails"),
-    "a chat template without the prompt": (template("hello"), "leaves the user's words out"),
+        chat_template("{% for i in range(10**9) %}x{% endfor %}"), "the chat template fails"),
+    "a chat template without the prompt": (chat_template("hello"), "leaves the user's words out"),
     "no pad token": (no_pad, None),
     "no end of turn": (no_eos, "a token that ends a turn"),
     "broken generation settings": (content("generation_config.json", b"{"), None),

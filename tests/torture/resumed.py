@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 
 from lidr.commands import run
-from tests.torture.case import Case, Given
+from tests.torture.case import ROOT, Case, Given
 
 Change = Callable[[Path], object]
 WORDS = (
@@ -26,11 +27,12 @@ WORDS = (
 
 
 @cache
-def _template() -> Path:
+def template() -> Path:
     """A finished run, made once."""
     place = Path(tempfile.mkdtemp(prefix="lidr-torture-"))
-    with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()):
-        run(WORDS)
+    command = [sys.executable, "-m", "lidr", "run", *WORDS]
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=place, env=variables, check=True, capture_output=True)
     return place / "outputs"
 
 
@@ -38,7 +40,7 @@ def resumed(name: str, change: Change, says: str | None) -> Case:
     """A finished run, changed, and the same command."""
 
     def prepare(place: Path, _: ExitStack) -> Given:
-        shutil.copytree(_template(), place / "outputs")
+        shutil.copytree(template(), place / "outputs")
         change(next((place / "outputs" / "lab").iterdir()))
         return Given(["run", *WORDS], lambda: run(WORDS))
 

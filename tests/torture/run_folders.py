@@ -23,7 +23,7 @@ _DRAWN = ("results: a benchmark that climbs", "metrics: nothing")
 
 
 @cache
-def _template() -> Path:
+def template() -> Path:
     """A run of one iteration, made once."""
     folder = Path(tempfile.mkdtemp(prefix="lidr-torture-")) / "run"
     make_run(folder, ["iterations=1"], limit=6)
@@ -34,7 +34,7 @@ def _template() -> Path:
 def folder_of(case: Path) -> Path:
     """A copy of the run."""
     run = case / "run"
-    shutil.copytree(_template(), run)
+    shutil.copytree(template(), run)
     return run
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -23,6 +25,7 @@ from lidr.engines.endpoint_answers import (
 from lidr.evaluation.extraction import extract, reference
 from lidr.evaluation.numbers import cjk_number, normalised, numbers
 from lidr.identification import identify, identify_lines
+from lidr.identification.text import prose
 from lidr.lab.checks import is_correct
 from lidr.printable import file_name, inert, short
 from lidr.synthesis.filters import repeated_share
@@ -114,6 +117,36 @@ def test_languages_are_told_or_not_and_never_an_error(text: str) -> None:
     assert identify(text, ("en", "es", "fr", "zh")) in ("en", "es", "fr", "zh", "other", None)
     list(identify_lines(text, ("en", "zh")))
     assert 0 <= repeated_share(text) <= 1
+
+
+LOOPS = (
+    "\\boxed{",
+    "answer ",
+    "\\(",
+    "a",
+    "@",
+    "a@",
+    "$",
+    "<a",
+    "`",
+    "1,",
+    "####",
+    "答",
+    "1 000 ",
+    "\\frac{1}{",
+)
+
+
+@pytest.mark.parametrize("piece", LOOPS)
+def test_an_answer_that_loops_takes_no_minutes(piece: str) -> None:
+    """A quarter of a million characters; what grows with their square would take minutes."""
+    text, started = piece * (250_000 // len(piece)), time.process_time()
+    extract(text, "en")
+    is_correct(5, text)
+    prose(text)
+    repeated_share(text)
+    _tags().parse(text, "stop")
+    assert time.process_time() - started < 20
 
 
 OPEN, CLOSE = "<translated>", "</translated>"
