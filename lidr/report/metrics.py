@@ -44,6 +44,18 @@ _STYLES = {
     "reward_accuracy": MetricStyle(
         "Reward accuracy", "%", "chosen right and rejected wrong, among pairs in which exactly one is right"
     ),
+    "win_rate": MetricStyle("Win rate", "%", "how far a judge prefers the answer to the baseline's"),
+    "lc_win_rate": MetricStyle("Length-controlled win rate", "%", "at the baseline's length"),
+    "win": MetricStyle("Wins", "%", "the answer is better than the other model's"),
+    "tie": MetricStyle("Ties", "%", "the answer is as good as the other model's"),
+    "lose": MetricStyle("Losses", "%", "the answer is worse than the other model's"),
+    "rating": MetricStyle("Rating", "0 to 10", "a judge's mean score", 1.0, 2),
+    "swap_consistency": MetricStyle(
+        "Swap consistency", "%", "the same verdict in both orders of the answers"
+    ),
+    "chosen_drift": MetricStyle(
+        "Drift of the chosen answers", "nats", "log-prob under the policy minus under the reference", 1.0
+    ),
     "decided": MetricStyle("Decided pairs", "%", "pairs in which exactly one answer is right"),
     "chosen_correct": MetricStyle("Chosen answers right", "%", "over all pairs"),
     "rejected_correct": MetricStyle("Rejected answers right", "%", "over all pairs"),
@@ -66,16 +78,24 @@ def written(
     high: float | None = None,
     *,
     signed: bool = False,
+    digits: int | None = None,
 ) -> str:
-    """A value with its interval, as in ``52.3 [48.0, 56.7]``; a missing one is a dash."""
+    """A value with its interval, as in ``52.3 [48.0, 56.7]``; a missing one is a dash.
+
+    Args:
+        metric: says the unit, and the digits behind the point where `digits` does not.
+        value, low, high: as they are stored.
+        signed: with a plus sign, as of a difference.
+        digits: behind the point.
+    """
     if value is None:
         return MISSING
     form = style(metric)
-    sign = "+" if signed else ""
-    text = _number(value * form.scale, form.digits, sign)
+    sign, places = "+" if signed else "", form.digits if digits is None else digits
+    text = _number(value * form.scale, places, sign)
     if low is None or high is None:
         return text
-    ends = (_number(end * form.scale, form.digits, sign) for end in (low, high))
+    ends = (_number(end * form.scale, places, sign) for end in (low, high))
     return f"{text} [{', '.join(ends)}]"
 
 
