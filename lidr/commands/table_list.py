@@ -46,9 +46,9 @@ def list_tables(name: str | None, scale: str | None, data: str | None) -> int:
 
 def _all(scales: Sequence[Scale]) -> int:
     runs = outputs()
-    made = Table(box=None, header_style="bold")
-    for header in ("table", "what", "experiment", *(f"runs: {s}" for s in scales), "time"):
-        made.add_column(header, no_wrap=header in ("table", "experiment"))
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("table", "what", "experiment", *(f"runs: {s}" for s in scales), "time"):
+        made.add_column(column, no_wrap=column in ("table", "experiment"))
     done: dict[str, Counter[Scale]] = {}
     for name in table_names():
         spec = read_table(name)
@@ -75,9 +75,9 @@ def finished(runs: Path, experiment: str) -> Counter[Scale]:
 
 
 def _one(spec: TableSpec, scales: Sequence[Scale], data: str | None) -> int:
-    made = Table(box=None, header_style="bold")
-    for header in ("experiment", "scale", "jobs", "requests", "tokens in", "tokens out", "disk"):
-        made.add_column(header, justify="left" if header in ("experiment", "scale") else "right")
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("experiment", "scale", "jobs", "requests", "tokens in", "tokens out", "disk"):
+        made.add_column(column, justify="left" if column in ("experiment", "scale") else "right")
     remarks: dict[str, None] = {}
     for experiment in spec.experiments:
         for scale in scales:
@@ -125,7 +125,7 @@ def _cost(experiment: str, scale: Scale, data: str | None) -> tuple[tuple[str, .
     need = together(each.total for each in found)
     asked_for = (ends(r, number) for r in (need.requests, need.prompt_tokens, need.answer_tokens))
     disk = "-" if need.bytes is None else size(_expected(need.bytes))
-    why = "what is left to do of finished runs is nothing; tokens of a text are counted as lidr check does"
+    why = "tokens and disk: expected, as lidr check counts them; of a finished run nothing is left to do"
     return (str(len(configs)), *asked_for, disk), why
 
 

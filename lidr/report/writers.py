@@ -65,6 +65,7 @@ def latex(grid: Grid) -> str:
     lines = [
         "% needs \\usepackage{booktabs}",
         f"% {_comment(grid.title)}",
+        *([f"% {_comment(grid.note)}"] if grid.note else []),
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
         _latex_row(grid.header),

@@ -86,6 +86,15 @@ class Edition:
                 where=f"table {self.table.name}",
                 instead=f"name the one that is meant: lidr table {self.table.name} {fitting[0].root}",
             )
+        seeds = [run.config.seed for run in fitting]
+        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if twice:
+            places = ", ".join(str(run.root) for run in fitting if run.config.seed == twice[0])
+            raise LidrError(
+                f"two runs of seed {twice[0]} could stand in row {row.label!r}",
+                where=places,
+                instead="name one of them",
+            )
         return fitting
 
     def _is_of(self, run: Run, row: Row) -> bool:
@@ -132,12 +141,12 @@ def named(
             raise LidrError(
                 "no run at or below this folder", where=str(folder), instead="a folder such as outputs/lab"
             )
-        roots += [root for root in below if root not in roots]
+        roots += [root for root in below if root.resolve() not in {r.resolve() for r in roots}]
     runs = read_runs(roots)
     chosen = scale or _scale_of(table, runs)
     useful = [run for run in runs if _is_useful(run, table, chosen)]
     for folder in folders:
-        inside = [run for run in runs if run.root.is_relative_to(folder)]
+        inside = [run for run in runs if run.root.resolve().is_relative_to(folder.resolve())]
         if not any(run in useful for run in inside):
             raise _useless(table, chosen, folder, inside)
     strangers = frozenset(run.config.name for run in useful) - set(table.experiments)

@@ -1,4 +1,7 @@
-"""A figure a block: the paper's number and ours with its interval, beside each other, a panel a row."""
+"""A figure a block: the paper's number and ours with its interval, beside each other, a panel a row.
+
+The lab's figures show ours alone: they are of another world.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,16 @@ def draw(edition: Edition, frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _block(edition: Edition, cells: pd.DataFrame, metric: str, folder: Path) -> list[Path]:
     rows = list(dict.fromkeys(cells["row"]))
-    per_row = min(len(rows), _PER_ROW)
+    per_row = 2 if len(rows) == 4 else min(len(rows), _PER_ROW)
     lines = -(-len(rows) // per_row)
     labels = list(dict.fromkeys(cells["column"]))
-    width = max(2.6, 0.45 * len(labels) + 1.2)
+    width = max(2.6, 0.6 * len(labels) + 1.0)
     figure, panels = subplots(lines, per_row, width, 2.8, sharey=True)
     for axes, row in zip(panels.flat, rows, strict=False):
-        _panel(axes, cells[cells["row"] == row], labels, style(metric).scale)
+        mine = cells[cells["row"] == row]
+        if edition.scale is Scale.LAB:
+            mine = mine.assign(paper=np.nan)
+        _panel(axes, mine, labels, style(metric).scale)
         axes.set_title(str(row))
     for axes in panels.flat[len(rows) :]:
         axes.remove()
@@ -62,9 +68,10 @@ def _panel(axes: Axes, cells: pd.DataFrame, labels: list[str], scale: float) -> 
     axes.plot(x + 0.12, ours, marker="o", label="ours", **shape)
     reach = np.nan_to_num(np.clip(np.stack([ours - low, high - ours]), 0, None))
     axes.errorbar(x + 0.12, ours, yerr=reach, fmt="none", ecolor=PALETTE[0], elinewidth=0.9)
-    axes.plot(
-        x - 0.12, paper, marker="D", linestyle="none", color=GREY, fillstyle="none", label="the paper's"
-    )
-    axes.set_xticks(range(len(labels)), labels, rotation=30 if max(map(len, labels)) > 4 else 0)
+    if np.isfinite(paper).any():
+        there: dict[str, Any] = {"linestyle": "none", "color": GREY, "fillstyle": "none"}
+        axes.plot(x - 0.12, paper, marker="D", label="the paper's", **there)
+    lines = [label.replace(" ", "\n").replace("_", "\n") for label in labels]
+    axes.set_xticks(range(len(labels)), lines, fontsize=8)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.grid(visible=False, axis="x")

@@ -53,13 +53,18 @@ def _rows(edition: Edition) -> Iterator[tuple[Any, ...]]:
     for metric in table.metrics:
         for row in table.rows:
             source = Source.of(row, metric, edition.scale)
-            if not (source if edition.scale is Scale.LAB else source or row.paper):
-                continue
-            if source and source.benchmark == TRAINING and row.iteration == 0:
+            if not _is_shown(edition, row, source):
                 continue
             runs = edition.group(row)
             for column in columns(edition, metric):
                 yield _cell(edition, metric, row, column, source, runs, printed)
+
+
+def _is_shown(edition: Edition, row: Row, source: Source | None) -> bool:
+    """Whether a block has the row: M_0 has no training, and the lab no row of the paper alone."""
+    if row.experiment is None:
+        return edition.scale is Scale.PAPER
+    return source is not None and not (source.benchmark == TRAINING and row.iteration == 0)
 
 
 def _cell(

@@ -52,8 +52,8 @@ def _row_lines(
     digits = _digits(edition, metric)
     texts: dict[str, list[str]] = {name: [] for name in _LINES}
     for cell in cells.itertuples():
-        paper, ours, low, high, change = (
-            _known(getattr(cell, name)) for name in ("paper", "ours", "low", "high", "difference")
+        paper, ours, low, high, change, n = (
+            _known(getattr(cell, name)) for name in ("paper", "ours", "low", "high", "difference", "n")
         )
         mark = DAGGER if str(cell.note).startswith(MISPRINT) else ""
         texts["paper"].append(written(metric, paper, digits=digits) + mark)
@@ -61,7 +61,7 @@ def _row_lines(
         outside = paper is not None and low is not None and high is not None and not low <= paper <= high
         mark = OUTSIDE if outside and change is not None else ""
         texts["difference"].append(written(metric, change, signed=True, digits=digits) + mark)
-        texts["n"].append(MISSING if pd.isna(cell.n) else str(cell.n))  # type: ignore[call-overload]
+        texts["n"].append(MISSING if n is None else f"{n:.0f}")
     shown = [name for name in _LINES if any(text != MISSING for text in texts[name])]
     if label in _measurable(edition) and "ours" not in shown:
         shown.insert(len(shown[:1]), "ours")
@@ -95,13 +95,13 @@ def note(edition: Edition, cells: pd.DataFrame, arms: bool = False) -> str:
     """What stands below a block: how to read it, and what is wrong with the paper's numbers."""
     words = []
     if cells["ours"].notna().any():
-        words.append("±: the longer arm of the 95 % interval" if arms else "[low, high]: 95 % interval")
+        words.append("±: the longer arm of the 95 % interval" if arms else "In brackets the 95 % interval")
     if edition.scale is Scale.LAB:
         words.append(LAB)
     if _outside(cells).any():
         words.append(f"{OUTSIDE} the paper's number lies outside the interval of ours")
     words += [f"{DAGGER} {text}" for text in misprints(cells)]
-    return ". ".join(words) + "." if words else ""
+    return "".join(f"{word[:1].upper()}{word[1:]}. " for word in words).rstrip()
 
 
 def _outside(cells: pd.DataFrame) -> pd.Series:

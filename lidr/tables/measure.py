@@ -165,8 +165,10 @@ def _over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:
     found = over_seeds(table([row for row in rows if row is not None]), _bounds(wanted))
     if found is None or any(row is None for row in rows) or found.estimate.value is None:
         return None
-    value, low, high, n = found.estimate
-    return Measured(value, low, high, n, f"mean over {len(runs)} seeds")
+    estimate = found.estimate
+    return Measured(
+        found.estimate.value, estimate.low, estimate.high, estimate.n, f"mean over {len(runs)} seeds"
+    )
 
 
 def _mean_over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:

@@ -85,8 +85,9 @@ def test_the_list_has_every_table_and_what_was_run(here: Path, capsys: pytest.Ca
     text = shown(capsys, "--list")
     lines = {line.split()[0]: line for line in text.splitlines() if line.split()}
     assert set(table_names()) <= set(lines)
-    assert "mgsm" in lines["mgsm"].split()
-    assert "requests" in text
+    assert lines["mgsm"].split()[:5] == ["mgsm", "MGSM", "mgsm", "1", "-"]
+    assert lines["mgsm_sft"].split()[:3] == ["mgsm_sft", "-", "1"]
+    assert "104,636 requests" in text
     assert list((here / "outputs").glob("tables/*")) == []
 
 
