@@ -16,7 +16,7 @@ from lidr.config import RunConfig, TranslatorKind, read_config
 from lidr.errors import ConfigError
 from lidr.estimate import estimate, together
 from lidr.estimate.ranges import Range
-from lidr.estimate.written import ends, number, size
+from lidr.estimate.written import UNKNOWN, ends, number, size
 from lidr.paths import BUILTIN_LAB
 from lidr.preflight import preflight
 from lidr.store import find_runs
@@ -124,7 +124,7 @@ def _cost(experiment: str, scale: Scale, data: str | None) -> tuple[tuple[str, .
     found = [estimate(config) for config in configs]
     need = together(each.total for each in found)
     asked_for = (ends(r, number) for r in (need.requests, need.prompt_tokens, need.answer_tokens))
-    disk = "-" if need.bytes is None else size(_expected(need.bytes))
+    disk = UNKNOWN if need.bytes is None else size(_expected(need.bytes))
     why = "tokens and disk: expected, as lidr check counts them; of a finished run nothing is left to do"
     return (str(len(configs)), *asked_for, disk), why
 

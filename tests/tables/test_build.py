@@ -183,7 +183,7 @@ def test_the_lab_edition_says_what_it_is_and_has_no_difference(tmp_path: Path) -
     assert frame["difference"].isna().all()
     assert set(frame["column"]) == {"en", "es", "de", "fr", "ru", "zh", "mean non-dominant"}
     assert cell(frame, "M_0", "es").paper == 0.456
-    assert "synthetic lab world" in result.blocks[0].note
+    assert "Synthetic lab world" in result.blocks[0].note
     assert "synthetic lab world" in result.paths.page.read_text(encoding="utf-8")
     assert result.missing == (("SFT", "lidr run experiment=mgsm_sft scale=lab"),)
 

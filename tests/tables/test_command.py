@@ -49,7 +49,7 @@ def test_the_labs_edition_goes_into_a_folder_of_its_own(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab_run(here / "outputs" / "mgsm" / "a", ["experiment=mgsm", "scale=lab"])
-    assert "synthetic lab world" in shown(capsys, "mgsm")
+    assert "Synthetic lab world" in shown(capsys, "mgsm")
     assert (here / "outputs" / "tables" / "mgsm-lab" / "mgsm.md").is_file()
     shown(capsys, "mgsm", "outputs/mgsm/a", "--out", "mine")
     assert (here / "mine" / "mgsm.md").is_file()
@@ -103,3 +103,4 @@ def test_the_list_of_a_table_counts_what_it_takes(
     text = shown(capsys, "mgsm", "--list", "--scale", "paper", "--data", str(data))
     (row,) = (line for line in text.splitlines() if line.startswith("mgsm "))
     assert "-" not in row.split()
+    assert row.endswith("unknown"), "the model is not there, so neither is its size"
