@@ -47,23 +47,35 @@ def list_tables(name: str | None, scale: str | None, data: str | None) -> int:
 def _all(scales: Sequence[Scale]) -> int:
     runs = outputs()
     made = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("table", "what", "experiment", *(f"runs: {s}" for s in scales), "time"):
-        made.add_column(column, no_wrap=column in ("table", "experiment"))
+    takes = ("requests" if at is Scale.PAPER else "time" for at in scales)
+    columns = [f"{at}: {what}" for at, take in zip(scales, takes, strict=True) for what in ("runs", take)]
+    for column in ("table", "what", "experiment", *columns):
+        made.add_column(column, justify="right" if column in columns else "left", no_wrap=True)
     done: dict[str, Counter[Scale]] = {}
     for name in table_names():
         spec = read_table(name)
         first = (name, spec.title)
         if not spec.experiments:
-            made.add_row(*map(escape, first), "-", *("-" for _ in scales), "the paper's numbers alone")
+            made.add_row(*map(escape, first), *("-" for _ in ("", *columns)))
         for experiment in spec.experiments:
             if experiment not in done:
                 done[experiment] = finished(runs, experiment)
-            counts = (str(done[experiment][s] or "-") for s in scales)
-            made.add_row(*map(escape, (*first, experiment, *counts, read_header(experiment).time)))
+            header = read_header(experiment)
+            cells = (
+                cell
+                for at in scales
+                for cell in (
+                    str(done[experiment][at] or "-"),
+                    header.requests if at is Scale.PAPER else header.lab_time,
+                )
+            )
+            made.add_row(*map(escape, (*first, experiment, *cells)))
             first = ("", "")
     screen = console()
     screen.print(made)
-    say(screen, f"runs: finished ones below {runs}; lidr table <table> --list counts what a table takes")
+    say(screen, f"runs    finished ones below {runs}")
+    say(screen, "time    of the lab's edition on 2 idle CPU cores")
+    say(screen, "more    lidr table <table> --list: commands, hardware, requests, tokens, disk")
     return 0
 
 

@@ -27,6 +27,17 @@ class Header:
     expected: str
     tolerance: str
 
+    @property
+    def requests(self) -> str:
+        """Requests at the paper's scale, as the header writes them; a dash where it does not."""
+        found = re.search(r"([\d,]+) requests", self.time)
+        return found[1] if found else "-"
+
+    @property
+    def lab_time(self) -> str:
+        """Time of the lab edition, as the header writes it."""
+        return self.time.partition("lab: ")[2].rstrip(".") or "-"
+
 
 @cache
 def read_header(experiment: str) -> Header:
