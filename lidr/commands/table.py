@@ -71,7 +71,9 @@ def _show(options: argparse.Namespace) -> int:
         say(screen, f"run     {run.root}")
     for root in edition.passed_over:
         say(screen, f"without {root}: no score for this table at scale={edition.scale}")
-    if not folders and not edition.runs:
+    if not spec.experiments:
+        say(screen, "run     none: no experiment fills this table yet")
+    elif not folders and not edition.runs:
         say(screen, f"run     none: no finished run of {', '.join(spec.experiments)} below {runs}")
     say(screen, f"table   {result.paths.page}")
     return 0

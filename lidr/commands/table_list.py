@@ -131,7 +131,9 @@ def _cost(experiment: str, scale: Scale, data: str | None) -> tuple[tuple[str, .
             preflight(config)
     except ConfigError:
         asked = sum(map(requests, configs))
-        why = "what is - is counted where the files are at hand: --data <clone of the paper's repository>"
+        why = (
+            "tokens are counted where the prompt files are at hand: --data <clone of the paper's repository>"
+        )
         return (str(len(configs)), number(asked), "-", "-", "-"), why
     found = [estimate(config) for config in configs]
     need = together(each.total for each in found)

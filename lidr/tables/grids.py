@@ -75,7 +75,8 @@ def _measurable(edition: Edition) -> set[str]:
 
 def _digits(edition: Edition, metric: str) -> int:
     own = style(metric).digits
-    return max(own, edition.table.paper.digits) if edition.table.paper else own
+    paper = edition.table.paper
+    return max(own, paper.digits) if paper and edition.scale is Scale.PAPER else own
 
 
 def _interval(

@@ -50,7 +50,7 @@ class Misprint:
         )
 
 
-_STDERR = "the printed standard errors of {} (0.071 and above) are 4 to 6 times what the harness gives"
+_STDERR = "the standard errors printed beside them (0.071 and above) are 4 to 6 times what the harness gives"
 MISPRINTS = (
     Misprint(
         "lidr_mgsm_acc_offtag",
@@ -66,8 +66,8 @@ MISPRINTS = (
         "off_target",
         "0.002 is no share of 250 items: none gives 0.000, one gives 0.004",
     ),
-    Misprint("lidr_nlp_tasks", None, "truthfulqa_mc1", "accuracy", _STDERR.format("truthfulqa_mc1")),
-    Misprint("lidr_nlp_tasks", None, "truthfulqa_mc2", "accuracy", _STDERR.format("truthfulqa_mc2")),
+    Misprint("lidr_nlp_tasks", None, "truthfulqa_mc1", "accuracy", _STDERR),
+    Misprint("lidr_nlp_tasks", None, "truthfulqa_mc2", "accuracy", _STDERR),
 )
 
 

@@ -265,6 +265,15 @@ def test_two_runs_for_one_row_are_refused_with_what_tells_them_apart(tmp_path: P
         tidy(named(read_table("mgsm"), [tmp_path]))
 
 
+def test_one_run_named_twice_is_one_run_and_a_copy_is_refused(tmp_path: Path) -> None:
+    scored_run(tmp_path / "mgsm" / "a", MGSM, mgsm_scores(0))
+    spec = read_table("mgsm")
+    assert len(named(spec, [tmp_path, tmp_path / "mgsm" / "a", tmp_path / "mgsm" / ".." / "mgsm"]).runs) == 1
+    scored_run(tmp_path / "copy", MGSM, mgsm_scores(0))
+    with pytest.raises(LidrError, match="two runs of seed 0 could stand in row 'M_0'"):
+        tidy(named(spec, [tmp_path]))
+
+
 def test_a_run_of_another_name_stands_for_the_tables_main_experiment(tmp_path: Path) -> None:
     scored_run(tmp_path / "run", [*MGSM, "name=mine"], mgsm_scores(0))
     frame = tidy(named(read_table("mgsm"), [tmp_path / "run"]))
