@@ -74,7 +74,7 @@ def _all(scales: Sequence[Scale]) -> int:
     screen = console()
     screen.print(made)
     say(screen, f"runs    finished ones below {runs}")
-    say(screen, "time    of the lab's edition on 2 idle CPU cores")
+    say(screen, "time    of the lab's edition: processor time, about what it takes on an idle core")
     say(screen, "more    lidr table <table> --list: commands, hardware, requests, tokens, disk")
     return 0
 
