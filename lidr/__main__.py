@@ -18,6 +18,7 @@ lidr run experiment=lab                              the demo: two iterations on
 lidr run experiment=lab objective.beta=0.5           one value changed: another run
 lidr run -m experiment=lab objective.beta=0.1,0.5    a grid of runs
 lidr check experiment=lab                            what would run, nothing started
+lidr table mgsm                                      a table of the paper beside your own numbers
 lidr run --help                                      every config group and key
 """
 _HYDRA_FLAGS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     )
     report.add_argument("runs", nargs="+", help="run folders, or folders of runs")
     report.add_argument("--out", help="where to write; a single run's default is its own report/ folder")
+    _add_table(commands.add_parser("table", help="a table of the paper beside your own numbers"))
     lab = commands.add_parser("lab", help="the built-in lab")
     actions = lab.add_subparsers(dest="action", metavar="action", required=True)
     build = actions.add_parser("build", help="pretrain the lab's M_0 from a seed")
@@ -65,6 +67,22 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--steps", type=int, help="optimizer steps; the default is the shipped model's")
     return top
+
+
+def _add_table(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", nargs="?", help="the table; with --list, what it takes")
+    command.add_argument(
+        "runs", nargs="*", help="runs, or folders of runs; finished ones are looked up without"
+    )
+    command.add_argument(
+        "--list", action="store_true", help="what there is, what has been run, what it takes"
+    )
+    command.add_argument(
+        "--scale", choices=("paper", "lab"), help="which edition; the paper's where it was run"
+    )
+    command.add_argument("--judge", help="whose scores, where several judges have scored")
+    command.add_argument("--data", help="with --list: folder of the official files, to count tokens in")
+    command.add_argument("--out", help="folder to write to; <paths.outputs>/tables/<table>")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,6 +147,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return commands.status(options.folder)
     if options.command == "report":
         return commands.report(options.runs, options.out)
+    if options.command == "table":
+        return commands.table(options)
     return commands.lab_build(options.output, options.seed, options.steps)
 
 

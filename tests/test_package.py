@@ -23,6 +23,7 @@ def test_the_wheel_carries_configs_and_the_lab(tmp_path: Path) -> None:
         "from pathlib import Path; print(lidr.__file__);"
         "from lidr.report.page.document import asset; assert 'startBrowser' in asset('js') and '.card' in asset('css');"
         "assert (Path(resolve_model(BUILTIN_LAB)) / 'model.safetensors').exists();"
+        "assert main(['table', 'mgsm', '--out', 'table']) == 0;"
         "raise SystemExit(main(['check', 'experiment=lab', 'debug=quick']))"
     )
     done = subprocess.run(
@@ -36,3 +37,4 @@ def test_the_wheel_carries_configs_and_the_lab(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(tmp_path / "site"))
     assert "8 prompts x 5 languages" in done.stdout
+    assert (elsewhere / "table" / "mgsm.md").exists()

@@ -8,5 +8,17 @@ from lidr.commands.outputs import outputs
 from lidr.commands.report import report
 from lidr.commands.run import hydra_help, run
 from lidr.commands.status import status
+from lidr.commands.table import table
 
-__all__ = ["calibrate", "check", "hydra_help", "judge", "lab_build", "outputs", "report", "run", "status"]
+__all__ = [
+    "calibrate",
+    "check",
+    "hydra_help",
+    "judge",
+    "lab_build",
+    "outputs",
+    "report",
+    "run",
+    "status",
+    "table",
+]

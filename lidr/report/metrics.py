@@ -78,6 +78,9 @@ _STYLES = {
     "rating_self_translated": _rating("of answers it translated into the language"),
     "kappa": MetricStyle("Kappa", "", "agreement of the judges beyond chance, over comparisons", 1.0, 2),
     "alpha": MetricStyle("Krippendorff's alpha", "", "agreement of the judges, over comparisons", 1.0, 2),
+    "chosen_drift": MetricStyle(
+        "Drift of the chosen answers", "nats", "log-prob under the policy minus under the reference", 1.0
+    ),
     "decided": MetricStyle("Decided pairs", "%", "pairs in which exactly one answer is right"),
     "chosen_correct": MetricStyle("Chosen answers right", "%", "over all pairs"),
     "rejected_correct": MetricStyle("Rejected answers right", "%", "over all pairs"),
@@ -100,16 +103,24 @@ def written(
     high: float | None = None,
     *,
     signed: bool = False,
+    digits: int | None = None,
 ) -> str:
-    """A value with its interval, as in ``52.3 [48.0, 56.7]``; a missing one is a dash."""
+    """A value with its interval, as in ``52.3 [48.0, 56.7]``; a missing one is a dash.
+
+    Args:
+        metric: says the unit, and the digits behind the point where `digits` does not.
+        value, low, high: as they are stored.
+        signed: with a plus sign, as of a difference.
+        digits: behind the point.
+    """
     if value is None:
         return MISSING
     form = style(metric)
-    sign = "+" if signed else ""
-    text = _number(value * form.scale, form.digits, sign)
+    sign, places = "+" if signed else "", form.digits if digits is None else digits
+    text = _number(value * form.scale, places, sign)
     if low is None or high is None:
         return text
-    ends = (_number(end * form.scale, form.digits, sign) for end in (low, high))
+    ends = (_number(end * form.scale, places, sign) for end in (low, high))
     return f"{text} [{', '.join(ends)}]"
 
 

@@ -47,7 +47,7 @@ def seed_grids(group: Sequence[Run], number: int) -> Iterator[Grid]:
 
 def _grid(group: Sequence[Run], benchmark: str, metric: str, last: int, name: str, seeds: str) -> Grid:
     models = range(last + 1)
-    found = {t: [_by_language(run, benchmark, metric, t) for run in group] for t in models}
+    found = {t: [by_language(run, benchmark, metric, t) for run in group] for t in models}
     header = ("language", PROBLEMS, *map(model, models))
     if last:
         header += (change_name(last), "seeds, low to high")
@@ -94,7 +94,7 @@ def _range(metric: str, found: SeedEstimate) -> str:
     return " to ".join(ends)
 
 
-def _by_language(run: Run, benchmark: str, metric: str, iteration: int) -> dict[str, dict[str, float]]:
+def by_language(run: Run, benchmark: str, metric: str, iteration: int) -> dict[str, dict[str, float]]:
     """Each problem's measurement, by language."""
     found: dict[str, dict[str, float]] = {}
     for outcome in run.outcomes(benchmark, iteration):
@@ -114,13 +114,13 @@ def _rows(languages: LanguagesConfig, with_gap: bool) -> Iterator[tuple[str, Pic
     for label, codes in ((MEAN_NON_DOMINANT, non_dominant), (MEAN_UNSEEN, unseen)):
         if codes:
             weights = {code: 1.0 / len(codes) for code in codes}
-            yield label, lambda found, weights=weights: _weighted(found, weights)  # type: ignore[misc]
+            yield label, lambda found, weights=weights: weighted(found, weights)  # type: ignore[misc]
     gap = {str(code): weight for code, weight in gap_weights(languages.dominant, non_dominant).items()}
     if with_gap:
-        yield GAP_ROW, lambda found: _weighted(found, gap)
+        yield GAP_ROW, lambda found: weighted(found, gap)
 
 
-def _weighted(found: Mapping[str, ByProblem], weights: Mapping[str, float]) -> ByProblem | None:
+def weighted(found: Mapping[str, ByProblem], weights: Mapping[str, float]) -> ByProblem | None:
     """A weighted sum over languages, for the problems that all of them have."""
     if not all(code in found for code in weights):
         return None

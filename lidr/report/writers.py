@@ -62,6 +62,7 @@ def latex(grid: Grid) -> str:
     lines = [
         "% needs \\usepackage{booktabs}",
         f"% {_flat(grid.title)}",
+        *([f"% {_flat(grid.note)}"] if grid.note else []),
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
         _latex_row(grid.header),

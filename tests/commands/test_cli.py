@@ -36,9 +36,11 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
 
 def test_run_help_lists_every_group_and_experiment() -> None:
     text = lidr("run", "--help").stdout
-    for line in ("model: lab, llama3_8b, smollm2_135m", "experiment: alpagasus_llama3_8b, alpagasus_smollm2, lab",
-                 "objective: dpo, ipo, sft, simpo", "sweep: beta", "evaluation: fidelity, lab",
-                 "scale: lab", "debug: quick", "trainer: cpu, ddp, fsdp, gpu"):  # fmt: skip
+    for line in ("model: lab, llama2_7b, llama3_8b, qwen2_7b, smollm2_135m",
+                 "experiment: alpagasus_llama3_8b, alpagasus_smollm2, e10_iterations, e12_languages",
+                 "objective: dpo, ipo, sft, simpo", "sweep: beta",
+                 "evaluation: fidelity, fidelity_short, lab, lab_short, mgsm",
+                 "scale: lab, paper", "debug: quick", "trainer: cpu, ddp, fsdp, gpu"):  # fmt: skip
         assert line in text
 
 

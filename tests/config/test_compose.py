@@ -26,12 +26,18 @@ GROUPS = sorted(
     for p in config_folder("conf").glob("*/*.yaml")
     if p.parent.name not in ("evaluation", "judge", "wording")
 )
+SCALES = sorted(p.stem for p in (config_folder("conf") / "scale").glob("*.yaml"))
 ROOT = "prompts.root=/data"
 ALSO_TYPED = {
     "engine=openai": ["engine.endpoint.model='m{iteration}'"],
     "translator=engine": ["translator.model.path=builtin:lab"],
     "translator=none": ["pairs.filters.off_target_chosen=false"],
 }
+
+
+def left_out(name: str) -> list[str]:
+    """What an experiment leaves to the reader, beside its data."""
+    return ["translator.model.path=system"] if name.endswith("_system") else []
 
 
 def problems(*overrides: str) -> list[str]:
@@ -41,15 +47,22 @@ def problems(*overrides: str) -> list[str]:
 
 
 def test_the_counts_of_the_vocabulary() -> None:
-    assert len(EXPERIMENTS) == 3
+    assert len(EXPERIMENTS) == 22
     assert len(SWEEPS) == 1
     assert len(GROUPS) >= 29
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(name: str) -> None:
-    config = compose_run([f"experiment={name}", ROOT])
+    config = compose_run([f"experiment={name}", ROOT, "paths.data=/data", *left_out(name)])
     assert config.name == name
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_at_both_scales(name: str) -> None:
+    for scale in SCALES:
+        data = [] if scale == "lab" else [ROOT, "paths.data=/data", *left_out(name)]
+        assert compose_run([f"experiment={name}", f"scale={scale}", *data]).name == name
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -79,6 +92,11 @@ def test_evaluation_is_a_list(chosen: str) -> None:
 def test_an_experiment_at_lab_scale_keeps_its_method() -> None:
     config = compose_run(["experiment=alpagasus_llama3_8b", "scale=lab"])
     assert (config.model.name, config.prompts.name, config.lora.rank) == ("lab", "lab", 0)
+    assert (config.prompts.limit, config.training.lr, config.engine.sampling.max_new_tokens) == (
+        200,
+        1e-4,
+        64,
+    )
     assert config.name == "alpagasus_llama3_8b"
 
 

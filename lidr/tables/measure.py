@@ -1,0 +1,182 @@
+"""A cell's own number: as it is stored, or from what each answer came to where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from lidr.config import LanguagesConfig
+from lidr.evaluation import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, Score
+from lidr.evaluation.run import gap_weights
+from lidr.evaluation.scores import IMBALANCE_GAP
+from lidr.evaluation.seeds import over_seeds, table
+from lidr.evaluation.statistics import RATE, RATE_DIFFERENCE, Observation, combine
+from lidr.report.runs import Run
+from lidr.report.seeds import ByProblem, by_language, weighted
+from lidr.tables.editions import TRAINING, Source
+
+RATING = (0.0, 10.0)
+_TAIL = 10
+_OUTCOME = {"win": 1, "tie": 0, "lose": -1}
+
+
+class Measured(NamedTuple):
+    """A number with its 95 % interval; low and high are None where there is none. n: problems."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which number of a run.
+
+    languages: codes or one aggregate; of several codes the mean, weighed equally.
+    against: t of the model that M_t is compared with, answer by answer; None where it is not compared.
+    """
+
+    source: Source
+    languages: tuple[str, ...]
+    iteration: int | Literal["last"]
+    against: int | None = None
+
+    @property
+    def stored_metric(self) -> str:
+        """A judge's comparison with another model than M_0 carries its name: ``win_over_m1``."""
+        return f"{self.source.metric}_over_m{self.against}" if self.against else self.source.metric
+
+    def t(self, run: Run) -> int:
+        return run.config.iterations if self.iteration == "last" else self.iteration
+
+
+def measure(runs: Sequence[Run], wanted: Wanted) -> Measured | None:
+    """The number over all runs of a row, which differ in their seed alone; None where one of them has none."""
+    if not runs:
+        return None
+    if len(runs) == 1 and wanted.source.benchmark == TRAINING:
+        return _training(runs[0], wanted)
+    if len(runs) == 1:
+        return _stored(runs[0], wanted) or _computed(runs[0], wanted) or _mean_of_stored(runs[0], wanted)
+    return _over_seeds(runs, wanted) or _mean_over_seeds(runs, wanted)
+
+
+def _stored(run: Run, wanted: Wanted) -> Measured | None:
+    if len(wanted.languages) != 1:
+        return None
+    score = _scores(run, wanted).get(wanted.languages[0])
+    if score is None or score.value is None:
+        return None
+    return Measured(score.value, score.low, score.high, score.n)
+
+
+def _scores(run: Run, wanted: Wanted) -> dict[str, Score]:
+    """By language."""
+    return {
+        s.language: s
+        for s in run.scores
+        if (s.benchmark, s.metric, s.iteration)
+        == (wanted.source.benchmark, wanted.stored_metric, wanted.t(run))
+    }
+
+
+def _computed(run: Run, wanted: Wanted) -> Measured | None:
+    """From the outcomes of single answers, each problem with all its languages."""
+    weights = _weights(run.config.languages, wanted)
+    found = _outcomes(run, wanted)
+    if weights is None or not all(found.get(code) for code in weights):
+        return None
+    seen = [Observation(p, code, v) for code in weights for p, v in found[code].items()]
+    grouped: dict[Hashable, float] = dict(weights.items())
+    estimate = combine(seen, grouped, bounds=_bounds(wanted))
+    if estimate.value is None:
+        return None
+    return Measured(estimate.value, estimate.low, estimate.high, estimate.n)
+
+
+def _outcomes(run: Run, wanted: Wanted) -> dict[str, dict[str, float]]:
+    """Each problem's measurement, by language."""
+    benchmark, metric = wanted.source
+    if metric in _OUTCOME and wanted.against is not None:
+        after = by_language(run, benchmark, "accuracy", wanted.t(run))
+        before = by_language(run, benchmark, "accuracy", wanted.against)
+        return {code: _compared(after[code], before[code], metric) for code in after if code in before}
+    of = metric.removeprefix(IMBALANCE_GAP).lstrip("_") or "accuracy" if _is_gap(metric) else metric
+    return by_language(run, benchmark, of, wanted.t(run))
+
+
+def _compared(after: ByProblem, before: ByProblem, metric: str) -> dict[str, float]:
+    """1 where an answer won, tied or lost, as the metric asks, against the other model's; checked, not judged."""
+    sign = {p: (after[p] > before[p]) - (after[p] < before[p]) for p in after if p in before}
+    return {p: float(s == _OUTCOME[metric]) for p, s in sign.items()}
+
+
+def _weights(languages: LanguagesConfig, wanted: Wanted) -> dict[str, float] | None:
+    """By language code; None where the label is no language of the run."""
+    if _is_gap(wanted.source.metric):
+        return {str(k): v for k, v in gap_weights(languages.dominant, languages.non_dominant).items()}
+    groups = {MEAN_NON_DOMINANT: languages.non_dominant, MEAN_UNSEEN: languages.unseen}
+    codes = groups.get(wanted.languages[0], wanted.languages)
+    if not codes or not set(codes) <= set(languages.all):
+        return None
+    return {code: 1.0 / len(codes) for code in codes}
+
+
+def _is_gap(metric: str) -> bool:
+    return metric.startswith(IMBALANCE_GAP)
+
+
+def _bounds(wanted: Wanted) -> tuple[float, float]:
+    if _is_gap(wanted.source.metric):
+        return RATE_DIFFERENCE
+    return RATING if wanted.source.metric.startswith("rating") else RATE
+
+
+def _mean_of_stored(run: Run, wanted: Wanted) -> Measured | None:
+    """The mean of stored scores of languages, where no single answers are stored; without an interval."""
+    scores = _scores(run, wanted)
+    codes = [code for code in scores if code in run.config.languages.all]
+    wished = codes if wanted.languages == (ALL,) else wanted.languages
+    values = [scores[code].value for code in wished if code in scores]
+    known = [value for value in values if value is not None]
+    if not known or len(known) != len(wished) or len(wished) == 1:
+        return None
+    n = min(scores[code].n for code in wished)
+    return Measured(sum(known) / len(known), None, None, n, f"mean of {len(known)} languages")
+
+
+def _training(run: Run, wanted: Wanted) -> Measured | None:
+    """The mean of a training's last steps, as `lidr report` shows it; n counts steps."""
+    key = f"train/{wanted.source.metric}"
+    values = [float(r[key]) for r in list(run.training.get(wanted.t(run), ()))[-_TAIL:] if key in r]
+    if not values:
+        return None
+    return Measured(sum(values) / len(values), None, None, len(values), f"last {len(values)} steps")
+
+
+def _over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:
+    weights = _weights(runs[0].config.languages, wanted)
+    if weights is None or wanted.source.benchmark == TRAINING:
+        return None
+    rows = [weighted(_outcomes(run, wanted), weights) for run in runs]
+    found = over_seeds(table([row for row in rows if row is not None]), _bounds(wanted))
+    if found is None or any(row is None for row in rows) or found.estimate.value is None:
+        return None
+    estimate = found.estimate
+    return Measured(
+        found.estimate.value, estimate.low, estimate.high, estimate.n, f"mean over {len(runs)} seeds"
+    )
+
+
+def _mean_over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:
+    """Where no single answers are stored."""
+    each = [measure([run], wanted) for run in runs]
+    known: Mapping[int, Measured] = {i: m for i, m in enumerate(each) if m is not None}
+    if len(known) != len(runs):
+        return None
+    values = [m.value for m in known.values()]
+    note = f"mean over {len(runs)} seeds, {min(values):.3g} to {max(values):.3g}, without an interval"
+    return Measured(sum(values) / len(values), None, None, min(m.n for m in known.values()), note)
