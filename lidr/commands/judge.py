@@ -104,7 +104,8 @@ def _judge(run: Path, config: JudgingConfig) -> None:
     scores = judge_run(run, config)
     _mirror(run, scores)
     terminal = console()
-    for table in _tables(scores):
+    for title, table in _tables(scores):
+        terminal.print(title, style="bold")
         terminal.print(table, "")
     report = build_report([run], run / "report")
     terminal.print(f"report  {report.markdown}", highlight=False, soft_wrap=True)
@@ -122,22 +123,20 @@ def _mirror(run: Path, scores: Sequence[Score]) -> None:
         tracker.log_later_scores(scores)
 
 
-def _tables(scores: Sequence[Score]) -> Iterator[Table]:
+def _tables(scores: Sequence[Score]) -> Iterator[tuple[str, Table]]:
     """One table for each model, benchmark and judge: languages down, metrics across."""
     for benchmark, iteration in dict.fromkeys((s.benchmark, s.iteration) for s in scores):
         own = [s for s in scores if (s.benchmark, s.iteration) == (benchmark, iteration)]
-        yield _table(f"{benchmark}, M_{iteration}", own)
+        yield f"{benchmark}, M_{iteration}", _table(own)
 
 
-def _table(title: str, own: Sequence[Score]) -> Table:
+def _table(own: Sequence[Score]) -> Table:
     metrics = [m for m in dict.fromkeys(s.metric for s in own) if _is_shown(m)]
     tested = {s.language: written_p(s.p) for s in own if s.p is not None}
     gated = any(s.gate for s in own)
     table = Table(
         box=None,
         header_style="bold",
-        title=title,
-        title_justify="left",
         caption="in brackets: below a gate" if gated else None,
         caption_justify="left",
         pad_edge=False,

@@ -56,7 +56,7 @@ class Score:
         Raises:
             LidrError: the record has other fields, or values of other types.
         """
-        is_score = isinstance(record, dict) and record.keys() == _CHECKS.keys()
+        is_score = isinstance(record, dict) and _NEEDED <= record.keys() <= _CHECKS.keys()
         if not is_score or not all(_CHECKS[key](value) for key, value in record.items()):
             raise LidrError(
                 f"{short(json.dumps(record))} is no score",
@@ -86,8 +86,10 @@ def _is_estimate(value: object) -> bool:
 _CHECKS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("benchmark", "language", "metric"), _is_text),
     **dict.fromkeys(("iteration", "n"), _is_count),
-    **dict.fromkeys(("value", "low", "high"), _is_estimate),
+    **dict.fromkeys(("value", "low", "high", "p"), _is_estimate),
+    "gate": _is_text,
 }
+_NEEDED = _CHECKS.keys() - {"p", "gate"}
 
 
 def imbalance_gap(metric: str) -> str:

@@ -31,6 +31,7 @@ from lidr.judging.questions import (
 )
 from lidr.judging.scoring import Place
 from lidr.judging.sources import Judged, Opponent, comparisons
+from lidr.judging.verdicts import Preference
 from lidr.stages import StageKind
 from lidr.store import RunDirectory
 from lidr.synthesis.resume import complete_all
@@ -224,9 +225,7 @@ def _compared_outcomes(
         for comparison, preference in zip(own, said, strict=True):
             found.append(scoring.compared(comparison, preference))
             if comparison.is_open:
-                winner = (
-                    None if preference.value is None else (preference.value > 0.5) - (preference.value < 0.5)
-                )
+                winner = _winner(preference)
                 verdicts.note((group.name, group.iteration, code), comparison.key, judge.name, winner)
     return found
 
@@ -239,3 +238,12 @@ def _rated_outcomes(judge: Judge, group: RatedAnswers, verdicts: agreeing.Verdic
             found.append(scoring.rated(answer, value))
             verdicts.note((group.name, group.iteration, code), answer.key, judge.name, value, group.metric)
     return found
+
+
+def _winner(preference: Preference) -> int | None:
+    """1, 0 or -1; orders that contradict each other are a tie, also where probabilities lean to one side."""
+    if preference.value is None:
+        return None
+    if preference.consistent is False:
+        return 0
+    return (preference.value > 0.5) - (preference.value < 0.5)
