@@ -16,6 +16,7 @@ from lidr.store import RunDirectory, find_runs
 from lidr.tables.spec import Metric, Row, TableSpec
 
 ANY_JUDGE = "@*"
+AGREEMENT = "agreement"  # stands where a judge does: what several of them have in common
 TRAINING = "training"
 
 
@@ -45,8 +46,14 @@ class Source(NamedTuple):
     def matches(self, benchmark: str) -> bool:
         """Whether a stored score's benchmark is this one."""
         if self.benchmark.endswith(ANY_JUDGE):
-            return benchmark.startswith(self.benchmark[:-1])
+            return self.judge_of(benchmark) is not None
         return benchmark == self.benchmark
+
+    def judge_of(self, benchmark: str) -> str | None:
+        """Whose score a stored benchmark is, whoever the opponent; None where it is no judge's of this one."""
+        what, _, judge = benchmark.partition("@")
+        is_this = what.partition(" vs ")[0] == self.benchmark.removesuffix(ANY_JUDGE)
+        return judge if is_this and judge and judge != AGREEMENT else None
 
 
 def shown(metric: Metric, scale: Scale) -> str:
@@ -237,5 +244,5 @@ def _judge(table: TableSpec, scale: Scale, runs: Sequence[Run], wanted: str | No
 def _judges(wanted: Iterable[Source], scores: Sequence[Score]) -> Iterator[str]:
     for source in wanted:
         if source.benchmark.endswith(ANY_JUDGE):
-            prefix = source.benchmark[:-1]
-            yield from (s.benchmark[len(prefix) :] for s in scores if s.benchmark.startswith(prefix))
+            found = (source.judge_of(s.benchmark) for s in scores)
+            yield from (judge for judge in found if judge is not None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from lidr.config import LanguagesConfig
+from lidr.config.judge_schema import Baseline
 from lidr.evaluation import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, Score
 from lidr.evaluation.run import gap_weights
 from lidr.evaluation.scores import IMBALANCE_GAP
@@ -44,10 +45,13 @@ class Wanted:
     iteration: int | Literal["last"]
     against: int | None = None
 
-    @property
-    def stored_metric(self) -> str:
-        """A judge's comparison with another model than M_0 carries its name: ``win_over_m1``."""
-        return f"{self.source.metric}_over_m{self.against}" if self.against else self.source.metric
+    def stored_benchmarks(self, run: Run) -> set[str]:
+        """Under which benchmarks a score may stand: a judge's names the opponent, which may go by two names."""
+        what, _, judge = self.source.benchmark.partition("@")
+        if self.against is None or not judge:
+            return {self.source.benchmark}
+        names = {Baseline.INITIAL: 0, Baseline.PREVIOUS: self.t(run) - 1}
+        return {f"{what} vs {name}@{judge}" for name, t in names.items() if t == self.against}
 
     def t(self, run: Run) -> int:
         return run.config.iterations if self.iteration == "last" else self.iteration
@@ -75,11 +79,9 @@ def _stored(run: Run, wanted: Wanted) -> Measured | None:
 
 def _scores(run: Run, wanted: Wanted) -> dict[str, Score]:
     """By language."""
+    benchmarks, place = wanted.stored_benchmarks(run), (wanted.source.metric, wanted.t(run))
     return {
-        s.language: s
-        for s in run.scores
-        if (s.benchmark, s.metric, s.iteration)
-        == (wanted.source.benchmark, wanted.stored_metric, wanted.t(run))
+        s.language: s for s in run.scores if s.benchmark in benchmarks and (s.metric, s.iteration) == place
     }
 
 

@@ -115,7 +115,7 @@ def test_every_form_is_written_and_the_same_twice(outputs: Path, tmp_path: Path)
 def test_text_of_a_run_breaks_no_form(tmp_path: Path) -> None:
     """The judge's name is a reader's own text."""
     evil = '=HYPERLINK("x")|<b>&$_%'
-    scores = [score(f"x_alpacaeval@{evil}", "en", 2, "win_rate", 0.3, n=805)]
+    scores = [score(f"fidelity@{evil}", "en", 2, "win_rate", 0.3, n=805)]
     scored_run(tmp_path / "run", ["experiment=alpagasus_llama3_8b"], scores)
     edition = named(read_table("x_alpacaeval"), [tmp_path / "run"])
     assert edition.judge == evil
@@ -134,9 +134,10 @@ def test_text_of_a_run_breaks_no_form(tmp_path: Path) -> None:
 
 def test_judged_scores_fill_the_judged_tables(tmp_path: Path) -> None:
     scores = [
-        *(score("x_alpacaeval@gpt4", c, 2, "win_rate", v, n=805) for c, v in (("en", 0.3), ("es", 0.2))),
-        score("x_alpacaeval@gpt4", "en", 1, "win", 0.3, n=805),
-        score("x_alpacaeval@gpt4", "en", 2, "win_over_m1", 0.25, n=805),
+        *(score("fidelity@gpt4", c, 2, "win_rate", v, n=805) for c, v in (("en", 0.3), ("es", 0.2))),
+        score("fidelity vs initial@gpt4", "en", 1, "win", 0.3, n=805),
+        score("fidelity vs previous@gpt4", "en", 2, "win", 0.25, n=805),
+        score("fidelity@agreement", "en", 2, "alpha", 0.5, n=805),
         score("mt_bench@gpt4", "zh", 0, "rating", 5.5, 0.3, n=80),
         *(score("m_arc", c, 1, "accuracy", v, n=100) for c, v in (("en", 0.5), ("es", 0.4))),
         score("pairs@gpt4", "en", 1, "reward_accuracy", 0.7, n=500),

@@ -62,7 +62,7 @@ def test_the_labs_edition_goes_into_a_folder_of_its_own(
         ([], "lidr table --list"),
         (["mgsm", "nowhere"], "no run at or below this folder"),
         (["mgsm", "run"], "no score of lab or mgsm"),
-        (["x_alpacaeval", "run", "--scale", "paper"], "x_alpacaeval@<judge>"),
+        (["x_alpacaeval", "run", "--scale", "paper"], "fidelity@<judge>"),
         (["mgsm", "--judge", "gpt4"], "no score of judge 'gpt4'"),
     ],
 )
