@@ -79,7 +79,7 @@ def made(
 
         return Given(["check", *BASE, *overrides, *words], call)
 
-    shows = f"{2 * counts[0]} +" if counts else ""
+    shows = rf"iteration-1/responses +{2 * counts[0]} " if counts else ""
     return Case(f"prompts: {name}", prepare, says, shows)
 
 
