@@ -37,7 +37,7 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
 def test_run_help_lists_every_group_and_experiment() -> None:
     text = lidr("run", "--help").stdout
     for line in ("model: lab, llama3_8b, smollm2_135m", "experiment: alpagasus_llama3_8b, alpagasus_smollm2, lab",
-                 "objective: dpo, ipo, sft, simpo", "sweep: beta", "evaluation: fidelity, lab",
+                 "objective: dpo, ipo, sft, simpo", "sweep: beta", "evaluation: arc, fidelity, global_mmlu,",
                  "scale: lab", "debug: quick", "trainer: cpu, ddp, fsdp, gpu"):  # fmt: skip
         assert line in text
 
