@@ -10,7 +10,11 @@ from lidr.config.load import knows, suggest
 from lidr.errors import ConfigError
 
 LM_EVAL = ("mmlu", "hellaswag", "arc", "truthfulqa", "global_mmlu")
-ALL = sorted(p.stem for p in (config_folder("conf") / "evaluation").glob("*.yaml"))
+ALL = sorted(  # others change one of these
+    p.stem
+    for p in (config_folder("conf") / "evaluation").glob("*.yaml")
+    if f"@package evaluation.{p.stem}\n" in p.read_text(encoding="utf-8")
+)
 
 
 def problems(*overrides: str) -> list[str]:
