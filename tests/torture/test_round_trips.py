@@ -27,12 +27,13 @@ ENDS, TOKENS = st.sampled_from(["stop", "length"]), st.integers(0, 2**40)
 FINITE = st.floats(-1e9, 1e9)
 MAYBE = st.none() | FINITE
 METRIC = TEXT.filter(lambda name: name not in ("id", "language"))
+NAME = st.text().filter(str.isprintable)
 SCORE = st.builds(
     Score.of,
-    TEXT,
-    TEXT,
+    NAME,
+    NAME,
     st.integers(0, 9),
-    TEXT,
+    NAME,
     st.builds(Estimate, MAYBE, MAYBE, MAYBE, st.integers(0, 10**6)),
 )
 USAGE = st.builds(Usage, prompt_tokens=TOKENS, completion_tokens=TOKENS)
