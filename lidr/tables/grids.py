@@ -95,14 +95,27 @@ def _known(value: object) -> float | None:
 def note(edition: Edition, cells: pd.DataFrame, arms: bool = False) -> str:
     """What stands below a block: how to read it, and what is wrong with the paper's numbers."""
     words = []
-    if cells["ours"].notna().any():
+    if cells["low"].notna().any():
         words.append("±: the longer arm of the 95 % interval" if arms else "In brackets the 95 % interval")
     if edition.scale is Scale.LAB:
         words.append(LAB)
     if _outside(cells).any():
         words.append(f"{OUTSIDE} the paper's number lies outside the interval of ours")
-    words += [f"{DAGGER} {text}" for text in misprints(cells)]
+    words += [*_remarks(cells), *(f"{DAGGER} {text}" for text in misprints(cells))]
     return "".join(f"{word[:1].upper()}{word[1:]}. " for word in words).rstrip()
+
+
+def _remarks(cells: pd.DataFrame) -> Iterator[str]:
+    """What is said of single numbers of ours, such as the judge or the seeds, and of which rows."""
+    measured = cells[cells["ours"].notna()]
+    rows: dict[str, dict[str, None]] = {}
+    for cell in measured.itertuples():
+        for remark in str(cell.note).split("; "):
+            if remark and remark != LAB and not remark.startswith(MISPRINT):
+                rows.setdefault(remark, {})[str(cell.row)] = None
+    for remark, labels in rows.items():
+        of_all = len(labels) == measured["row"].nunique()
+        yield remark if of_all else f"{', '.join(labels)}: {remark}"
 
 
 def _outside(cells: pd.DataFrame) -> pd.Series:

@@ -156,7 +156,13 @@ def _training(run: Run, wanted: Wanted) -> Measured | None:
     values = [float(r[key]) for r in list(run.training.get(wanted.t(run), ()))[-_TAIL:] if key in r]
     if not values:
         return None
-    return Measured(sum(values) / len(values), None, None, len(values), f"last {len(values)} steps")
+    return Measured(
+        sum(values) / len(values),
+        None,
+        None,
+        len(values),
+        f"mean of the last {len(values)} steps, which n counts",
+    )
 
 
 def _over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:

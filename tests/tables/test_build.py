@@ -228,6 +228,14 @@ def test_runs_that_differ_in_their_seed_are_one_row(tmp_path: Path) -> None:
         assert "mean over 2 seeds" in both.note
 
 
+def test_what_is_said_of_single_numbers_stands_below_the_block(tmp_path: Path) -> None:
+    for name, more in (("a", []), ("b", ["seed=1"])):
+        scored_run(tmp_path / name, [*MGSM, *more], [score("mgsm", "es", 1, "accuracy", 0.5)])
+    scored_run(tmp_path / "c", ["experiment=mgsm_sft"], [score("mgsm", "es", 1, "accuracy", 0.5)])
+    block = build_table(named(read_table("mgsm"), [tmp_path]), tmp_path / "out").blocks[0]
+    assert "M_1: mean over 2 seeds, 0.5 to 0.5, without an interval." in block.note
+
+
 def test_seeds_without_stored_answers_have_a_range_and_no_interval(tmp_path: Path) -> None:
     for seed, value in ((0, 0.5), (1, 0.6)):
         scores = [score("mgsm", "es", 1, "accuracy", value)]
