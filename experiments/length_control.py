@@ -19,7 +19,7 @@ import numpy as np
 from lidr.evaluation.length_control import length_controlled
 from lidr.evaluation.statistics import Array
 
-PROMPTS = 805
+PROMPTS, DRAWS = 805, 20
 SETTINGS = (
     (0.0, 0.0, 0),
     (0.0, 1.5, 300),
@@ -48,21 +48,33 @@ def main() -> int:
         sys.stderr.write("alpaca_eval is not installed: pip install alpaca_eval\n")
         return 2
     sys.stdout.write(
-        "| a | b | longer by | raw | true at equal length | lidr | alpaca_eval |\n"
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| a | b | longer by | raw | true at equal length | lidr | alpaca_eval | apart, at most | covered |\n"
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     )
-    for number, (a, b, longer) in enumerate(SETTINGS):
-        drawn = draw(a, b, longer, number)
+    for setting in SETTINGS:
+        sys.stdout.write(_row(*setting, glm_winrate))
+        sys.stdout.flush()
+    return 0
+
+
+def _row(a: float, b: float, longer: int, glm_winrate: object) -> str:
+    """Means over draws; how far the two are apart in any draw; in how many the interval holds the truth."""
+    truth, rows, covered = 1 / (1 + np.exp(-a)), [], 0
+    for seed in range(DRAWS):
+        drawn = draw(a, b, longer, seed)
         ours = length_controlled(
             [float(p) for p in drawn.preferences],
             [int(n) for n in drawn.lengths],
             [int(n) for n in drawn.others],
         )
-        theirs = of_alpaca_eval(glm_winrate, drawn)
-        shown = f"{100 * (ours.value or 0):.1f} [{100 * (ours.low or 0):.1f}, {100 * (ours.high or 0):.1f}]"
-        truth, raw = 100 / (1 + np.exp(-a)), 100 * drawn.preferences.mean()
-        sys.stdout.write(f"| {a:g} | {b:g} | {longer} | {raw:.1f} | {truth:.1f} | {shown} | {theirs:.1f} |\n")
-    return 0
+        if ours.value is not None and ours.low is not None and ours.high is not None:
+            covered += ours.low <= truth <= ours.high
+            theirs = of_alpaca_eval(glm_winrate, drawn)
+            rows.append((100 * drawn.preferences.mean(), 100 * ours.value, theirs))
+    raw, own, other = np.mean(rows, axis=0)
+    apart = max(abs(ours - theirs) for _, ours, theirs in rows)
+    numbers = f"{raw:.1f} | {100 * truth:.1f} | {own:.1f} | {other:.1f} | {apart:.1f} | {covered} of {DRAWS}"
+    return f"| {a:g} | {b:g} | {longer} | {numbers} |\n"
 
 
 def draw(a: float, b: float, longer: int, seed: int) -> Drawn:

@@ -108,7 +108,8 @@ def _measured(
 ) -> Measured | None:
     if source is None or row.experiment is None:
         return None
-    chosen = Source(column.benchmark or source.benchmark, source.metric).judged_by(edition.judge)
+    named = Source(column.benchmark or source.benchmark, column.metric or source.metric)
+    chosen = named.judged_by(edition.judge)
     return measure(runs, Wanted(chosen, column.languages, row.iteration, row.against))
 
 

@@ -28,13 +28,14 @@ class Column(_Strict):
     """A column.
 
     languages: the codes, or the aggregate, whose score stands here; of several the mean, weighed equally.
-    benchmark: of the column, where it is not the block's.
+    benchmark, metric: of the column, where they are not the block's.
     paper: how the paper's table calls it.
     """
 
     label: str
     languages: tuple[str, ...]
     benchmark: str | None = None
+    metric: str | None = None
     paper: str | None = None
 
 

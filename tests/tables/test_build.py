@@ -132,6 +132,9 @@ def test_text_of_a_run_breaks_no_form(tmp_path: Path) -> None:
     assert "\\textless{}clone of the paper's repository\\textgreater{}" in latex
 
 
+_ARC = {"en": 0.5, "es": 0.45, "ru": 0.4, "de": 0.45, "fr": 0.4}
+
+
 def test_judged_scores_fill_the_judged_tables(tmp_path: Path) -> None:
     scores = [
         *(score("fidelity@gpt4", c, 2, "win_rate", v, n=805) for c, v in (("en", 0.3), ("es", 0.2))),
@@ -139,7 +142,8 @@ def test_judged_scores_fill_the_judged_tables(tmp_path: Path) -> None:
         score("fidelity vs previous@gpt4", "en", 2, "win", 0.25, n=805),
         score("fidelity@agreement", "en", 2, "alpha", 0.5, n=805),
         score("mt_bench@gpt4", "zh", 0, "rating", 5.5, 0.3, n=80),
-        *(score("m_arc", c, 1, "accuracy", v, n=100) for c, v in (("en", 0.5), ("es", 0.4))),
+        *(score("arc", c, 1, "accuracy", v, n=100) for c, v in _ARC.items()),
+        *(score("truthfulqa", c, 1, "mc2", v + 0.1, n=100) for c, v in _ARC.items()),
         score("pairs@gpt4", "en", 1, "reward_accuracy", 0.7, n=500),
     ]
     scored_run(tmp_path / "run", ["experiment=alpagasus_llama3_8b"], scores)
@@ -156,9 +160,10 @@ def test_judged_scores_fill_the_judged_tables(tmp_path: Path) -> None:
     rating = cell(of("mt_bench"), "M_0", "zh", "rating")
     assert (rating.ours, rating.difference, rating.n) == (5.5, pytest.approx(-0.14), 80)
     arc = cell(of("alignment_tax"), "M_1", "m_arc")
-    assert (arc.ours, arc.n) == (pytest.approx(0.45), 100)
+    assert (arc.ours, arc.n) == (pytest.approx(0.44), 100)
     assert pd.isna(arc.low)
-    assert "mean of 2 languages" in arc.note
+    assert "mean of 5 languages" in arc.note
+    assert cell(of("alignment_tax"), "M_1", "truthfulqa_mc2").ours == pytest.approx(0.54)
     assert cell(of("e1_validity"), "pairs of M_0", "en", "reward_accuracy").ours == 0.7
 
 
