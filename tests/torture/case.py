@@ -45,6 +45,7 @@ class Case:
     says: what the error says, as a regular expression; None: it works.
     shows: what the output of one that works says, as a regular expression.
     slow: too slow for the tests of every day.
+    code: exit code of one that works; `lidr status` tells of a failed run by 1.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Case:
     says: str | None = None
     shows: str = ""
     slow: bool = False
+    code: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def judged(case: Case, code: int, out: str, err: str, shown: bool = True) -> Res
     faults = [f"a traceback ({word})" for word in _SILENT if word in err + out]
     faults += ["characters that act on a terminal"] if _ACTIVE.search(err + out) else []
     if case.says is None:
-        faults += [f"exit code {code}, not 0"] if code else []
+        faults += [f"exit code {code}, not {case.code}"] if shown and code != case.code else []
         faults += [f"does not show {case.shows!r}"] if shown and not re.search(case.shows, out) else []
     else:
         faults += [] if code in (1, 2) else [f"exit code {code}, not 1 or 2"]

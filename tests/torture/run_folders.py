@@ -56,7 +56,7 @@ def shown(name: str, change: Change, says: str | None, shows: str = "") -> Case:
         change(folder_of(folder))
         return Given(["status", "."], lambda: status("."))
 
-    return Case(f"status: {name}", prepare, says, shows)
+    return Case(f"status: {name}", prepare, says, shows, code=1)
 
 
 def content(file: str, data: bytes) -> Change:
