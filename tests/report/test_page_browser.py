@@ -12,7 +12,7 @@ import pytest
 from lidr.report import build_report
 
 from .browser import Chromium, Page, find_chromium
-from .hostile import HOSTILE
+from .hostile import STORED
 from .loops import make_loop_run
 
 PROGRAM = find_chromium()
@@ -56,7 +56,7 @@ def code_units(text: str) -> str:
 
 
 def test_hostile_texts_are_shown_as_text_and_do_not_run(chromium: Chromium, tmp_path: Path) -> None:
-    listed = list(HOSTILE.values())
+    listed = list(STORED.values())
 
     def texts(kind: str, number: int, source: str, target: str) -> str:
         return f"{listed[number]} {kind} {source} {target}"

@@ -250,6 +250,8 @@ PRESETS = {
     "nl_only": ((PairType.NL,), EnRejected.LAST),
     "en_only": ((PairType.EN,), EnRejected.LAST),
     "all_rejected": ((PairType.NL, PairType.EN), EnRejected.ALL),
+    "random_rejected": ((PairType.NL, PairType.EN), EnRejected.RANDOM),
+    "worst_rejected": ((PairType.NL, PairType.EN), EnRejected.WORST),
 }
 
 

@@ -31,6 +31,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The official files, and prompts of the reader's own where a command leaves them out."""
     root = tmp_path_factory.mktemp("world")
     own_prompts(root / "placeholder", ("en", "th", "bn", "sw"))
+    for folder in (root / "placeholder", root / "models" / "SmolLM2-135M-Instruct"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in (("config.json", "{}"), ("model.safetensors", "")):
+            (folder / file).write_text(text, encoding="utf-8")
     return official(root / "official")
 
 
@@ -45,7 +49,6 @@ def configs(
 ) -> list[RunConfig]:
     """The jobs of an experiment's command at a scale."""
     monkeypatch.chdir(data.parent)
-    (data.parent / "models" / "SmolLM2-135M-Instruct").mkdir(parents=True, exist_ok=True)
     return jobs(name, request.param, str(data))
 
 

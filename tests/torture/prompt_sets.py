@@ -171,7 +171,8 @@ _REFUSED = {
     ),
     "keys that act on a terminal": (f'{{"id": "d", "{ESCAPE}": 1}}', "has no key 'prompt'"),
     "a number as a prompt": (line(prompt=5), "the prompt under 'prompt' is a JSON int"),
-    "a list as a prompt": (line(prompt=["x"]), "the prompt under 'prompt' is a JSON list"),
+    "a list of numbers as a prompt": (line(prompt=[5]), "the prompt under 'prompt' is a JSON int"),
+    "no turns as a prompt": (line(prompt=[]), "the turns under 'prompt' are none"),
     "an object as a prompt": (line(prompt={"text": "x"}), "the prompt under 'prompt' is a JSON dict"),
     "Infinity as a prompt": ('{"id": "d", "prompt": Infinity}', "the prompt under 'prompt' is a JSON float"),
 }
