@@ -6,10 +6,9 @@ import logging
 import time
 from pathlib import Path
 
-from lidr.config import ModelConfig, RunConfig, TranslatorKind, differences
+from lidr.config import RunConfig, TranslatorKind, differences
 from lidr.errors import StageError
-from lidr.hashing import fingerprint
-from lidr.paths import resolve_model
+from lidr.paths import model_content
 from lidr.stages import Stage, StageKind
 from lidr.store import MANIFEST, Manifest, RunDirectory
 from lidr.work import Job, do
@@ -75,7 +74,7 @@ def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str
         inputs[other.name] = manifest.digest()
     if stage.kind is StageKind.TRANSLATIONS and config.translator.kind is not TranslatorKind.SELF:
         if config.translator.model is not None:
-            inputs["translator"] = _content(config.translator.model)
+            inputs["translator"] = model_content(config.translator.model)
     elif stage.kind.loads_model:
         inputs[f"M_{stage.model_iteration}"] = _model_digest(stage.model_iteration, config, run)
     if stage.kind is StageKind.TRAINING and config.trains_against_initial:
@@ -86,17 +85,11 @@ def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str
 def _model_digest(iteration: int, config: RunConfig, run: RunDirectory) -> str:
     """What names M_t's content."""
     if iteration == 0:
-        return _content(config.model)
+        return model_content(config.model)
     training = run.manifest(Stage(StageKind.TRAINING, iteration))
     if training is None:
         raise StageError(f"M_{iteration} is not trained", where=str(run.root))
     return training.digest(below=f"iteration-{iteration}/model/")
-
-
-def _content(model: ModelConfig) -> str:
-    """What names a configured model's content: its folder's bytes, or id and revision where it lies on a hub."""
-    folder = Path(resolve_model(model.path))
-    return fingerprint(folder) if folder.is_dir() else f"{model.path}@{model.revision or 'default'}"
 
 
 def _refuse_mismatch(manifest: Manifest, stage: Stage, config: RunConfig, run: RunDirectory) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.table import Table
 
+from lidr.commands.folders import runs_in
 from lidr.config.judge_schema import JudgingConfig, JudgingTask
 from lidr.console import console
 from lidr.errors import ConfigError, LidrError
 from lidr.evaluation.scores import MEAN_NON_DOMINANT, MEAN_UNSEEN, Score
 from lidr.report.metrics import MISSING, written, written_p
-from lidr.store import find_runs
 
 log = logging.getLogger(__name__)
 _HELP = ("-h", "--help")
@@ -86,15 +86,7 @@ def _runs(folders: Sequence[str]) -> list[Path]:
         raise ConfigError(
             [LidrError("names no run", where="lidr judge", instead="lidr judge outputs/lab judge=[oracle]")]
         )
-    runs: list[Path] = []
-    for folder in folders:
-        found = [run.root for run in find_runs(Path(folder))]
-        if not found:
-            raise LidrError(
-                "no run at or below this folder", where=folder, instead="a folder such as outputs/lab"
-            )
-        runs += [root for root in found if root not in runs]
-    return runs
+    return runs_in(folders)
 
 
 def _judge(run: Path, config: JudgingConfig) -> None:

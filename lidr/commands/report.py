@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lidr.commands.folders import runs_in
 from lidr.console import console
-from lidr.errors import LidrError
-from lidr.store import find_runs
 
 
 def report(folders: Sequence[str], out: str | None) -> int:
@@ -18,14 +17,7 @@ def report(folders: Sequence[str], out: str | None) -> int:
     """
     from lidr.report import build_report, seed_tables
 
-    runs: list[Path] = []
-    for folder in folders:
-        found = [run.root for run in find_runs(Path(folder))]
-        if not found:
-            raise LidrError(
-                "no run at or below this folder", where=folder, instead="a folder such as outputs/lab"
-            )
-        runs += [root for root in found if root not in runs]
+    runs = runs_in(folders)
     default = runs[0] / "report" if len(runs) == 1 else Path("report")
     paths = build_report(runs, Path(out) if out else default)
     terminal = console()

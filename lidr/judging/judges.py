@@ -17,10 +17,9 @@ from lidr.engines.base import Engine
 from lidr.engines.load import Place, engine_of
 from lidr.errors import LidrError
 from lidr.files import write_text
-from lidr.hashing import fingerprint
 from lidr.judging.cache import Cache, CachedEngine
 from lidr.judging.lab_judge import LabJudge
-from lidr.paths import resolve_model
+from lidr.paths import model_content, resolve_model
 from lidr.synthesis.lazy import LazyEngine
 
 FILE, LEDGER = "judge.json", "usage.jsonl"
@@ -106,9 +105,7 @@ def _model_values(engine: EngineConfig, model: ModelConfig) -> dict[str, Any]:
     """A server's model goes by its name there; another's by its content."""
     values: dict[str, Any] = {"model.system_prompt": model.system_prompt}
     if engine.kind is not EngineKind.OPENAI:
-        folder = Path(resolve_model(model.path))
-        content = fingerprint(folder) if folder.is_dir() else f"{model.path}@{model.revision or 'default'}"
-        values |= {"model.content": content, "model.precision": str(model.precision)}
+        values |= {"model.content": model_content(model), "model.precision": str(model.precision)}
     return values
 
 
