@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from lidr.errors import ConfigError, LidrError
 from lidr.evaluation.scores import MEAN_NON_DOMINANT, MEAN_UNSEEN, Score
 from lidr.report.metrics import MISSING, written, written_p
 
-log = logging.getLogger(__name__)
 _HELP = ("-h", "--help")
 _SHOWN = {
     "win_rate": "win rate %",

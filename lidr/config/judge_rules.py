@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 from lidr.config.engine_rules import one_engine
 from lidr.config.engine_schema import EngineKind
-from lidr.config.judge_schema import JudgeConfig, JudgeKind, JudgingConfig, Verdict, WordingConfig
+from lidr.config.judge_schema import AGREEMENT, JudgeConfig, JudgeKind, JudgingConfig, Verdict, WordingConfig
 from lidr.config.names import key_variable
 from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE
 from lidr.errors import LidrError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED = "agreement"
 _FIELDS = {"comparison": ("{prompt}", "{answer_1}", "{answer_2}"), "rating": ("{prompt}", "{answer}")}
 
 
@@ -47,7 +46,7 @@ def violations(config: JudgingConfig) -> Iterator[LidrError]:
 
 def _judge(name: str, judge: JudgeConfig) -> Iterator[LidrError]:
     where = f"judges.{name}"
-    if not _NAME.fullmatch(name) or name == _RESERVED:
+    if not _NAME.fullmatch(name) or name == AGREEMENT:
         yield LidrError(
             "is no name for a judge", where=where, instead="take letters, digits, '_', '-' and '.'"
         )

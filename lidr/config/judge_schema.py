@@ -12,6 +12,8 @@ from lidr.config.engine_schema import EngineConfig, ModelConfig
 from lidr.config.schema import PathsConfig
 from lidr.config.trainer_schema import Accelerator
 
+AGREEMENT = "agreement"  # stands where a judge does: what several of them have in common
+
 
 class JudgeKind(StrEnum):
     """engine: a model, on a server or here. lab: made from the lab's exact checks."""

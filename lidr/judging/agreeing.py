@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lidr.config import LanguagesConfig
-from lidr.config.judge_schema import GatesConfig
+from lidr.config.judge_schema import AGREEMENT, GatesConfig
 from lidr.evaluation.agreement import cohen_kappa, fleiss_kappa, interval, krippendorff_alpha, nominal
 from lidr.evaluation.scores import Score
 from lidr.judging.scoring import mark
 
-NAME = "agreement"
 KAPPA, ALPHA = "kappa", "alpha"
 _COMPARED = ""
 _Group = tuple[str, int, str]  # benchmark, t of M_t, language
@@ -49,7 +48,14 @@ def scores(verdicts: Verdicts, languages: LanguagesConfig) -> list[Score]:
             values[KAPPA] = _kappa(table)
         found += [
             Score(
-                f"{benchmark}@{NAME}", language, iteration, _name(name, metric), value, None, None, len(table)
+                f"{benchmark}@{AGREEMENT}",
+                language,
+                iteration,
+                _name(name, metric),
+                value,
+                None,
+                None,
+                len(table),
             )
             for name, value in values.items()
         ]

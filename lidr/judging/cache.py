@@ -94,7 +94,6 @@ class CachedEngine:
 
     def __init__(self, load: Callable[[], Engine], cache: Cache, judge: str) -> None:
         self._engine, self._cache, self._judge = LazyEngine(load), cache, judge
-        self.hits = self.asked = 0
 
     def stream(
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
@@ -126,11 +125,9 @@ class CachedEngine:
             found = self._cache.get(key, request)
             if found is None:
                 keys[request.key] = key
-                self.asked += 1
                 yield request
             else:
                 hits.append(found)
-                self.hits += 1
 
     def _keep(self, completions: Sequence[Completion], keys: dict[str, str]) -> None:
         """A prompt that was too long is not kept: another server of the same model may have more room."""

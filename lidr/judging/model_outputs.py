@@ -37,11 +37,6 @@ def read(path: Path, prompts: Sequence[Prompt]) -> dict[str, str]:
     return {p.id: outputs[p.prompt.strip()] for p in prompts}
 
 
-def generator(path: Path) -> str:
-    """The name of the model that the file's first entry gives."""
-    return str(_entries(path)[0].get("generator") or path.stem)
-
-
 def write(path: Path, responses: Iterable[Response], generator: str, dataset: str) -> int:
     """Writes answers atomically; returns their number."""
     entries = [

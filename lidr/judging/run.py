@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidr.config import RunConfig, read_config
-from lidr.config.judge_schema import JudgingConfig, JudgingTask
+from lidr.config.judge_schema import AGREEMENT, JudgingConfig, JudgingTask
 from lidr.engines.base import Engine
 from lidr.errors import LidrError, did_you_mean
 from lidr.evaluation import outcomes
@@ -212,7 +212,7 @@ def _scores(
         by_judge[judge.name] = marked
         write_scores(judge.folder, marked)
     if agreement:
-        write_scores(own[0].folder.parent / "agreement", agreement)
+        write_scores(own[0].folder.parent / AGREEMENT, agreement)
     return [score for scores in by_judge.values() for score in scores] + agreement
 
 

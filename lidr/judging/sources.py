@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from lidr import jsonl
 from lidr.config import RunConfig, read_config
 from lidr.config.judge_schema import Baseline
 from lidr.errors import LidrError, did_you_mean
@@ -16,7 +15,7 @@ from lidr.evaluation.conversation import turn_answers, turns
 from lidr.evaluation.run import benchmark_prompts
 from lidr.judging import model_outputs
 from lidr.judging.questions import Comparison, Rated
-from lidr.records import Pair, Prompt, Response
+from lidr.records import Prompt, Response
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
 from lidr.synthesis import read
@@ -75,8 +74,7 @@ class Judged:
         """An iteration's pairs by language: chosen as the answer, rejected as the other one."""
         path = self.run.folder(Stage(StageKind.PAIRS, iteration)) / "pairs.jsonl"
         by_language: dict[str, list[Comparison]] = {code: [] for code in self.config.languages.trained}
-        for record in jsonl.read(path):
-            pair = Pair(**record)
+        for pair in read.pairs(path):
             variant = f"{pair.chosen_origin}>{pair.rejected_origin}"
             found = Comparison(pair.id, pair.language, pair.prompt, pair.chosen, pair.rejected, variant)
             by_language.setdefault(pair.language, []).append(found)

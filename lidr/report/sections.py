@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lidr.config.judge_schema import AGREEMENT
 from lidr.evaluation import PAIRS
 from lidr.report import figures, grids, stages
 from lidr.report.frame import benchmarks
@@ -105,7 +106,7 @@ def _title(benchmark: str, runs: Sequence[Run]) -> str:
     note = " (synthetic lab world)" if "lab" in kinds else ""
     if "@" in benchmark:
         what, _, judge = benchmark.partition("@")
-        return f"{what}: agreement of the judges" if judge == "agreement" else f"{what}, judged by {judge}"
+        return f"{what}: agreement of the judges" if judge == AGREEMENT else f"{what}, judged by {judge}"
     return f"Benchmark {benchmark}{note}" if benchmark != PAIRS else PAIRS
 
 

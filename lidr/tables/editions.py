@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lidr.config import RunConfig, differences, identity_values, read_config
+from lidr.config.judge_schema import AGREEMENT
 from lidr.errors import LidrError, did_you_mean
 from lidr.evaluation import Score
 from lidr.report.runs import Run, read_runs
@@ -16,7 +17,6 @@ from lidr.store import RunDirectory, find_runs
 from lidr.tables.spec import Metric, Row, TableSpec
 
 ANY_JUDGE = "@*"
-AGREEMENT = "agreement"  # stands where a judge does: what several of them have in common
 TRAINING = "training"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lidr import jsonl
 from lidr.config import EnRejected, PairType
@@ -37,23 +37,6 @@ class Need:
 
     records: int
     size: int
-
-
-class Unit(Protocol):
-    """A part of a run whose prompts are sampled together.
-
-    totals: records there are in its files, by kind; filled by `stream`.
-    """
-
-    run: Run
-    totals: Counter[Kind]
-
-    @property
-    def candidates(self) -> Mapping[str, int]: ...
-
-    def need(self) -> Need: ...
-
-    def stream(self) -> Iterator[Put]: ...
 
 
 @dataclass
