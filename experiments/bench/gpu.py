@@ -5,9 +5,11 @@
     python -m experiments.bench.gpu --out FOLDER --shape tiny --device cpu     # does it run?
 
 LoRA trains all 32 layers. Full training keeps fp32 weights and optimizer states, 16 bytes a parameter, which
-for 8B fits no single GPU: it has --full-layers of the same width. Every configuration is a process; its first
---warmup optimizer steps (compilation, caches) are not counted. A configuration's line is printed when it is
-done; what there is no time left for is named.
+for 8B fits no single GPU: it has --full-layers of the same width, and the speed of 32 layers follows from the
+fraction of peak, as counted operations. A configuration is lora or full, a colon, and lidr or trl; overrides of
+lidr's configuration follow with plus signs: lora:lidr+training.compile=true. Every run is a process; its first
+--warmup optimizer steps (compilation, caches) are not counted. A run's line is printed when it is done; what
+there is no time left for is named. Ratios are of a configuration's median over that of TRL.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,12 +37,11 @@ from experiments.bench.contestants import ROOT, RunFailed, execute
 from experiments.bench.gpu_model import SHAPES, TEMPLATE_TOKENS, words
 from experiments.bench.scale import RANK
 from experiments.bench.spec import Measured, RunSpec, Setting
-from lidr.compose import compose_run
-from lidr.errors import ConfigError
 from lidr.training.shapes import ModelShape, Settings, Work, causal, flops
 
 GROUPS = ("model=llama3_8b", "model.system_prompt=null", "languages=en_es_ru_de_fr")
-CONFIGS = ("lora:lidr", "lora:trl", "full:lidr", "full:trl", "lora:lidr-compiled", "full:lidr-compiled")
+KINDS, SIDES = ("lora", "full"), ("lidr", "trl")
+CONFIGS = tuple(f"{kind}:{side}" for kind in KINDS for side in SIDES)
 TRL_PER_DEVICE = (4, 2, 1)  # the largest that fits is taken
 LEAST_SECONDS = 40.0
 
@@ -66,6 +69,7 @@ def arguments() -> argparse.ArgumentParser:
         "--work", type=Path, default=None, help="folder for weights, about 30 GB; default: /tmp"
     )
     parser.add_argument("--configs", default=",".join(CONFIGS), help="with commas, in this order")
+    parser.add_argument("--rounds", type=int, default=1, help="passes over the configurations")
     parser.add_argument("--shape", choices=SHAPES, default="llama3-8b")
     parser.add_argument("--full-layers", type=int, default=8, help="layers where all parameters train")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
@@ -103,13 +107,13 @@ class GpuBench:
     def __init__(self, args: argparse.Namespace, work: Path) -> None:
         self.args, self.work = args, work
         self.ends = time.monotonic() + args.budget
-        self.results: dict[str, dict[str, object]] = {}
+        self.results: list[dict[str, Any]] = []
         self.failed = False
 
     def run(self) -> int:
         """Every configuration in turn; a failed one does not stop the others."""
-        say(f"device: {device_name(self.args.device)}")
-        for config in self._wanted():
+        say(f"device: {device_name(self.args.device)}, PyTorch {torch.__version__}")
+        for config in self.args.rounds * list(self._wanted()):
             if self.ends - time.monotonic() < LEAST_SECONDS:
                 say(f"{config:<20} skipped: no time left of --budget {self.args.budget:.0f}")
                 continue
@@ -117,37 +121,37 @@ class GpuBench:
                 self._one(config)
             except (RunFailed, subprocess.SubprocessError) as error:
                 self.failed = True
-                self.results[config] = {"failed": str(error)}
+                self.results.append({"config": config, "failed": str(error)})
                 say(f"{config:<20} failed: {error}")
             self._write()
+        for line in summary(self.results):
+            say(line)
         return 1 if self.failed else 0
 
     def _wanted(self) -> Iterator[str]:
         for config in self.args.configs.split(","):
-            if config not in CONFIGS:
+            kind, side, _ = parts(config)
+            if kind not in KINDS or side not in SIDES:
                 raise SystemExit(f"{config!r}: configurations are {', '.join(CONFIGS)}")
-            if config.endswith(":trl") and importlib.util.find_spec("trl") is None:
+            if side == "trl" and importlib.util.find_spec("trl") is None:
                 say(f"{config:<20} left out: TRL is not installed here")
-            elif config.endswith("-compiled") and not knows_compile():
-                say(f"{config:<20} left out: this lidr has no training.compile")
             else:
                 yield config
 
     def _one(self, config: str) -> None:
-        kind, _, who = config.partition(":")
+        kind, side, own = parts(config)
         shape = SHAPES[self.args.shape]
         if kind == "full":
             shape = replace(shape, layers=min(shape.layers, self.args.full_layers))
         drawn = draw(self.args, shape, self.work)
         setting = self._setting(self._model(shape), lora=kind == "lora")
-        own = [f"training.compile={'true' if who == 'lidr-compiled' else 'false'}"] if knows_compile() else []
         spec = RunSpec(
             setting=setting,
             pairs=str(drawn.path),
-            folder=str(self.work / config.replace(":", "-")),
+            folder=str(self.work / f"run-{len(self.results)}"),
             overrides=lidr_overrides(GROUPS, setting, own),
         )
-        measured, note = self._execute(config, spec, is_lidr=who != "trl")
+        measured, note = self._execute(config, spec, is_lidr=side == "lidr")
         self._report(config, measured, drawn, shape, note)
 
     def _execute(self, config: str, spec: RunSpec, *, is_lidr: bool) -> tuple[Measured, str]:
@@ -168,24 +172,33 @@ class GpuBench:
         raise RunFailed("no batch fits")
 
     def _report(self, config: str, measured: Measured, drawn: Drawn, shape: ModelShape, note: str) -> None:
+        kind, side, _ = parts(config)
+        shared = side == "lidr"
         share = measured.tokens / measured.notes["all_tokens"]
-        settings = Settings(bf16=True, lora_rank=RANK if config.startswith("lora") else 0)
-        work = drawn.work(shared=not config.endswith(":trl"))
+        settings = Settings(bf16=True, lora_rank=RANK if kind == "lora" else 0)
+        work = drawn.work(shared=shared)
         done = flops(shape, settings, work, reference=False).total * share
+        whole = flops(SHAPES[self.args.shape], settings, work, reference=False).total * share
         speed, fraction = measured.tokens / measured.seconds, done / measured.seconds / self.args.peak
-        self.results[config] = {
+        result = {
+            "config": config,
             **asdict(measured),
             "tokens_per_second": speed,
             "fraction_of_peak": fraction,
             "layers": shape.layers,
+            "tokens_per_second_of_all_layers": speed * done / whole,
             "device": device_name(self.args.device),
         }
+        self.results.append(result)
         say(
             f"{config:<20} {speed:9,.0f} tokens/s  {fraction:6.1%} of peak  {measured.peak_bytes / 2**30:6.1f} GiB"
             f"  {measured.seconds / len(measured.step_seconds):6.2f} s/step"
+            f" ({min(measured.step_seconds):.2f} to {max(measured.step_seconds):.2f})"
             f"  reference {measured.reference_seconds:.1f} s"
             f"  first loss {measured.notes['first']:.3f}  {measured.notes['all_tokens']} tokens in all"
-            f"  {shape.layers} layers{note}"
+            f"  {shape.layers} layers"
+            + (f": {speed * done / whole:,.0f} tokens/s of all" if done < whole else "")
+            + note
         )
 
     def _setting(self, model: Path, *, lora: bool) -> Setting:
@@ -231,13 +244,33 @@ def draw(args: argparse.Namespace, shape: ModelShape, folder: Path) -> Drawn:
     return Drawn(path, cut)
 
 
-def knows_compile() -> bool:
-    """Whether lidr can compile."""
-    try:
-        compose_run([*GROUPS, "training.compile=true"])
-    except ConfigError:
-        return False
-    return True
+def parts(config: str) -> tuple[str, str, list[str]]:
+    """The kind of training, the side, and overrides of a configuration's name."""
+    kind, _, rest = config.partition(":")
+    side, *own = rest.split("+")
+    return kind, side, own
+
+
+def summary(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Ratios of tokens per second over TRL's, lowest to highest over its runs; last the line of all goals."""
+    speeds: dict[str, list[float]] = {}
+    whole: dict[str, float] = {}
+    for result in results:
+        if "failed" not in result:
+            speeds.setdefault(result["config"], []).append(result["tokens_per_second"])
+            whole[result["config"]] = result["tokens_per_second_of_all_layers"]
+    lines, goals = [], []
+    for config, ours in speeds.items():
+        kind, side, own = parts(config)
+        theirs = speeds.get(f"{kind}:trl", [])
+        ratio = "-"
+        if side == "lidr" and theirs:
+            ratio = f"{median(ours) / median(theirs):.2f}"
+            spread = f"{min(ours) / max(theirs):.2f} to {max(ours) / min(theirs):.2f}"
+            lines.append(f"{config:<20} {ratio} times the tokens per second of tuned TRL, {spread}")
+        if side == "lidr" and not own:
+            goals.append(f"{kind}={whole[config]:.0f} {kind}-over-trl={ratio}")
+    return [*lines, "bench-train-gpu: " + " ".join(goals)]
 
 
 def device_name(device: str) -> str:

@@ -9,6 +9,8 @@ by segment.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -79,9 +81,15 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
         segments.longest_key,
         scale=scale,
         window_size=(-1, 0),
-        enable_gqa=query.shape[1] != key.shape[1],
+        **_grouped(varlen_attn),
     )
     return cast("Tensor", out)[None]
+
+
+@cache
+def _grouped(kernel: Callable[..., Any]) -> dict[str, bool]:
+    """PyTorch 2.11 takes fewer heads of keys than of queries unasked, later ones want to be told."""
+    return {"enable_gqa": True} if "enable_gqa" in signature(kernel).parameters else {}
 
 
 def _by_segment(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:

@@ -97,8 +97,8 @@ def block_bytes(shape: ModelShape, settings: Settings) -> int:
     k, v, its output and the fp32 log-sum-exp; the rotation nothing of its own. The MLP keeps the gate's output,
     its activation and the other half. Matrices that train keep their input: in fp32 one for all that share it; in
     bf16 autocast makes a copy for each, except where the input is bf16 already, and peft makes one even then.
-    Fused, a norm keeps its input and 1/rms, attention not its output, the gate neither its activation nor, in full
-    training, its product; and matrices share a bf16 input too.
+    Fused, a norm keeps its input and 1/rms, attention not its output, the gate neither its activation nor its product;
+    and matrices share a bf16 input too.
     """
     norms = shape.norms * _norm(settings, shape.hidden, settings.stream)
     if shape.qk_norm:
@@ -123,13 +123,13 @@ def _norm(settings: Settings, width: int, element: int) -> int:
 def _linear_inputs(shape: ModelShape, settings: Settings) -> int:
     """Numbers per token that the matrices of a block keep of their inputs, beyond what attention keeps."""
     trained = settings.trained(shape)
-    if settings.bf16 and (settings.lora or not settings.fused):
+    if settings.bf16 and not settings.fused:
         return sum(shape.linears[n].inputs for n in trained if settings.lora or n != "o_proj")
     shared = [{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}]
     width = sum(shape.hidden for group in shared if group & set(trained))
     if settings.fused and "o_proj" in trained:
         width += shape.queries
-    kept_product = "down_proj" in trained and not (settings.fused and shape.silu and not settings.lora)
+    kept_product = "down_proj" in trained and not (settings.fused and shape.silu)
     return width + (shape.intermediate if kept_product else 0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lidr.training import kernels
 from lidr.training.numerics import autocast_dtype
 from lidr.training.pieces import row_pieces
 from lidr.training.products import times
@@ -46,13 +47,10 @@ class _RmsNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float, dtype: torch.dtype) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         out = torch.empty(rows.shape, dtype=dtype, device=x.device)
-        inverse = torch.empty(len(rows), 1, dtype=torch.float32, device=x.device)
-        scale = weight.float() + offset
-        for piece in _pieces(rows):
-            values = rows[piece].float()
-            root = values.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-            out[piece] = (values * root).mul_(scale)
-            inverse[piece] = root
+        if kernels.serves(x):
+            inverse = kernels.rms_forward(rows.contiguous(), weight, eps, offset, out)
+        else:
+            inverse = _normed(rows, weight.float() + offset, eps, out)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(x, weight, inverse)
             ctx.offset = offset
@@ -62,19 +60,43 @@ class _RmsNorm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
         rows, grad = x.reshape(-1, x.shape[-1]), grads[0].reshape(-1, x.shape[-1])
-        scale = weight.float() + ctx.offset
-        d_rows = torch.empty_like(rows)
-        d_weight = torch.zeros_like(scale) if ctx.needs_input_grad[1] else None
-        for piece in _pieces(rows):
-            normed = rows[piece] * inverse[piece]
-            slope = grad[piece].float()
-            if d_weight is not None:
-                d_weight += (slope * normed).sum(0)
-            slope = slope * scale
-            along = (slope * normed).mean(-1, keepdim=True)
-            d_rows[piece] = slope.sub_(normed.mul_(along)).mul_(inverse[piece])
+        d_rows = torch.empty(rows.shape, dtype=x.dtype, device=x.device)
+        trains = ctx.needs_input_grad[1]
+        if kernels.serves(x):
+            d_weight = kernels.rms_backward(
+                grad.contiguous(), rows.contiguous(), weight, inverse, ctx.offset, d_rows, trains
+            )
+        else:
+            d_weight = _norm_gradients(grad, rows, weight.float() + ctx.offset, inverse, d_rows, trains)
         d_weight = None if d_weight is None else d_weight.to(weight.dtype)
         return d_rows.view(x.shape), d_weight, None, None, None
+
+
+def _normed(rows: Tensor, scale: Tensor, eps: float, out: Tensor) -> Tensor:
+    """Fills `out`; returns 1 / rms of each row."""
+    inverse = torch.empty(len(rows), 1, dtype=torch.float32, device=rows.device)
+    for piece in _pieces(rows):
+        values = rows[piece].float()
+        root = values.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        out[piece] = (values * root).mul_(scale)
+        inverse[piece] = root
+    return inverse
+
+
+def _norm_gradients(
+    grad: Tensor, rows: Tensor, scale: Tensor, inverse: Tensor, d_rows: Tensor, trains: bool
+) -> Tensor | None:
+    """Fills `d_rows`; the weight's gradient where it trains."""
+    d_weight = torch.zeros_like(scale) if trains else None
+    for piece in _pieces(rows):
+        normed = rows[piece] * inverse[piece]
+        slope = grad[piece].float()
+        if d_weight is not None:
+            d_weight += (slope * normed).sum(0)
+        slope = slope * scale
+        along = (slope * normed).mean(-1, keepdim=True)
+        d_rows[piece] = slope.sub_(normed.mul_(along)).mul_(inverse[piece])
+    return d_weight
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
@@ -96,12 +118,12 @@ class _SwiGlu(torch.autograd.Function):
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(gate, up)
-        return _gated(gate, up)
+        return gated(gate, up)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
-        return _gate_gradients(gate, up, grads[0], None)
+        return gate_gradients(gate, up, grads[0], None)
 
 
 class _SwiGluDown(torch.autograd.Function):
@@ -109,29 +131,38 @@ class _SwiGluDown(torch.autograd.Function):
     def forward(ctx: Any, gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(gate, up, weight)
-        return times(_gated(gate, up), weight)
+        return times(gated(gate, up), weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gate, up, weight = ctx.saved_tensors
-        product = torch.empty_like(gate) if ctx.needs_input_grad[2] else None
-        d_gate, d_up = _gate_gradients(gate, up, times(grads[0], weight.T), product)
+        product = (
+            torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) if ctx.needs_input_grad[2] else None
+        )
+        d_gate, d_up = gate_gradients(gate, up, times(grads[0], weight.T), product)
         if product is None:
             return d_gate, d_up, None
         return d_gate, d_up, grads[0].flatten(0, -2).T @ product.flatten(0, -2)
 
 
-def _gated(gate: Tensor, up: Tensor) -> Tensor:
-    out = torch.empty_like(gate)
+def gated(gate: Tensor, up: Tensor) -> Tensor:
+    out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
+    if kernels.serves(gate):
+        kernels.gate_forward(gate.contiguous(), up.contiguous(), out)
+        return out
     g, u, result = (t.view(-1, gate.shape[-1]) for t in (gate, up, out))
     for piece in _own_pieces(g):
         torch.ops.aten.silu.out(g[piece], out=result[piece]).mul_(u[piece])
     return out
 
 
-def _gate_gradients(gate: Tensor, up: Tensor, grad: Tensor, product: Tensor | None) -> tuple[Tensor, Tensor]:
+def gate_gradients(gate: Tensor, up: Tensor, grad: Tensor, product: Tensor | None) -> tuple[Tensor, Tensor]:
     """Gradients of gate and up; fills `product` with silu(gate) * up where it is given."""
-    d_gate, d_up = torch.empty_like(gate), torch.empty_like(up)
+    d_gate, d_up = (torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) for _ in range(2))
+    if kernels.serves(gate):
+        gate, up, grad = (t.contiguous() for t in (gate, up, grad))
+        kernels.gate_backward(gate, up, grad, d_gate, d_up, product)
+        return d_gate, d_up
     width = gate.shape[-1]
     g, u, slope, by_gate, by_up = (t.reshape(-1, width) for t in (gate, up, grad, d_gate, d_up))
     for piece in _own_pieces(g):
@@ -174,6 +205,10 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor, dtype: torch.dtype, sign: int)
     """(x1 cos1 + sign x2 sin1, x2 cos2 - sign x1 sin2), laid out as (batch, time, heads, width) in memory."""
     rows = x.transpose(1, 2)
     out = torch.empty(rows.shape, dtype=dtype, device=x.device)
+    if kernels.serves(x):
+        angles = [t.expand(len(x), -1, -1).reshape(-1, x.shape[-1]) for t in (cos, sin)]
+        kernels.rotate(rows.flatten(0, 1).contiguous(), *angles, out.flatten(0, 1), sign)
+        return out.transpose(1, 2)
     half = rows.shape[-1] // 2
     for piece in _pieces(rows[0]):
         values = rows[:, piece].float()

@@ -6,13 +6,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lidr.training import fused, products
+from lidr.training import adapted, fused, products
 
 log = logging.getLogger(__name__)
 _ROTATE = "apply_rotary_pos_emb"
@@ -23,7 +24,7 @@ def fuse(model: nn.Module) -> None:
     """Replaces the forward of norms, gated activations and, in fp32 on the CPU, linear layers, in place."""
     count = 0
     for module in list(model.modules()):
-        forward = _norm(module) or _gated(module) or _linear(module)
+        forward = _norm(module) or _gated(module) or _adapted(module) or _linear(module)
         if forward is not None and _same(module, forward):
             module.forward = forward
             count += 1
@@ -60,7 +61,28 @@ def _gated(module: Any) -> Callable[[Tensor], Tensor] | None:
     down = module.down_proj
     if type(down) is nn.Linear and down.bias is None:
         return lambda x: fused.swiglu_down(module.gate_proj(x), module.up_proj(x), down.weight)
-    return lambda x: down(fused.swiglu(module.gate_proj(x), module.up_proj(x)))
+    return partial(_gated_by, module)
+
+
+def _gated_by(module: Any, x: Tensor) -> Tensor:
+    gate, up, layer = module.gate_proj(x), module.up_proj(x), adapted.Adapted.of(module.down_proj)
+    if layer is None:
+        return module.down_proj(fused.swiglu(gate, up))
+    return adapted.swiglu_down(gate, up, layer)
+
+
+def _adapted(module: Any) -> Callable[[Tensor], Tensor] | None:
+    if adapted.Adapted.of(module) is None:
+        return None
+    own = module.forward
+
+    def forward(x: Tensor) -> Tensor:
+        layer = adapted.Adapted.of(
+            module
+        )  # as it is now: it may be switched off, and sharding exchanges parameters
+        return own(x) if layer is None else adapted.linear(x, layer)
+
+    return forward
 
 
 def _linear(module: Any) -> Callable[[Tensor], Tensor] | None:

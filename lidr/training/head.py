@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
+from lidr.training import kernels
 from lidr.training.numerics import autocast_dtype
 from lidr.training.pieces import row_pieces
 from lidr.training.products import times
@@ -53,7 +54,8 @@ class _Kept(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         trains = any(ctx.needs_input_grad)
-        chunks = _chunks(hidden, weight, _CACHED_ELEMENTS)
+        whole = hidden.is_cuda and trains
+        chunks = [slice(0, len(hidden))] if whole else _chunks(hidden, weight, _CACHED_ELEMENTS)
         logits = hidden.new_empty(len(hidden) if trains else chunks[0].stop, len(weight))
         parts = []
         for rows in chunks:
@@ -147,6 +149,9 @@ def _log_softmax_at(logits: Tensor, targets: Tensor, *, replace: bool) -> tuple[
         replace: put exp(logit - max) in the logits' place, so that the gradient needs no exponential any more.
     """
     log_probs = logits.gather(1, targets[:, None])[:, 0].float()
+    if kernels.serves(logits):
+        largest, sums = kernels.softmax_forward(logits, replace)
+        return log_probs - largest - sums.log(), sums
     sums = torch.empty_like(log_probs)
     for rows in _blocks(logits):
         block = logits[rows].float()
@@ -161,6 +166,9 @@ def _log_softmax_at(logits: Tensor, targets: Tensor, *, replace: bool) -> tuple[
 
 def _to_gradient(exponentials: Tensor, targets: Tensor, sums: Tensor, grad: Tensor) -> None:
     """Replaces exp(logit - max) by the gradient: grad * (one_hot(target) - softmax(logits)) of each row."""
+    if kernels.serves(exponentials):
+        kernels.softmax_backward(exponentials, targets, sums, grad.contiguous())
+        return
     for rows in _blocks(exponentials):
         share = exponentials[rows].float().mul_((-grad[rows] / sums[rows])[:, None])
         share.scatter_add_(1, targets[rows, None], grad[rows, None])
