@@ -66,7 +66,7 @@ def _ranges(config: RunConfig) -> Iterator[LidrError]:
     positive = {
         "training.lr": config.training.lr,
         "training.global_batch": config.training.global_batch,
-        "training.token_budget": config.training.token_budget,
+        "training.token_budget": 1 if config.training.token_budget is None else config.training.token_budget,
         "training.epochs": config.training.epochs,
         "training.max_length": config.training.max_length,
         "training.max_grad_norm": config.training.max_grad_norm,

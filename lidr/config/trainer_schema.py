@@ -82,7 +82,7 @@ class LoraConfig:
 class TrainingConfig:
     lr: float
     global_batch: int
-    token_budget: int
+    token_budget: int | None
     layout: Layout
     logits: Logits
     checkpointing: Checkpointing

@@ -120,7 +120,7 @@ class _Probe:
         situation = Situation(self.config, self.device, self.precision, tuple(pairs), (step,), pad)
         made = choices.settle(model, situation, self.job.choices)
         support.use_layout(model, made.layout)
-        batcher = Batcher(pairs, pad, made.layout, self.config.training.token_budget)
+        batcher = Batcher(pairs, pad, made.layout, made.token_budget)
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
         passes = _Passes(self, model, made, optimizer)

@@ -30,6 +30,8 @@ from lidr.training.sharding import local
 log = logging.getLogger(__name__)
 _WORTH = 0.95  # a larger number of threads must take less than this share of the time
 _PROBES = 3
+_CPU_BUDGET = 2048  # tokens; enough for the matrix products to be as fast as they get
+_GPU_BUDGETS = (16384, 8192, 4096, _CPU_BUDGET)
 _CHECKPOINTING = {Checkpointing.ALWAYS: True, Checkpointing.NEVER: False}
 
 
@@ -42,6 +44,7 @@ class Choices:
 
     asked: str
     layout: Layout
+    token_budget: int
     threads: int
     keep_logits: bool
     checkpointing: bool
@@ -120,12 +123,10 @@ def _read(path: Path, asked: str) -> Choices | None:
 def _choose(model: PreTrainedModel, situation: Situation) -> Choices:
     reasons: list[str] = []
     layout = _layout(model, situation, reasons)
-    batcher = Batcher(situation.pairs, situation.pad_id, layout, situation.config.training.token_budget)
     threads = _threads(model, situation, layout, reasons)
-    fit = _fit(model, situation, batcher, reasons)
-    return Choices(
-        situation.asked, layout, threads, fit.logits is Logits.KEPT, fit.checkpointing, tuple(reasons)
-    )
+    budget, fit = _budget(model, situation, layout, reasons)
+    kept = fit.logits is Logits.KEPT
+    return Choices(situation.asked, layout, budget, threads, kept, fit.checkpointing, tuple(reasons))
 
 
 def _layout(model: PreTrainedModel, situation: Situation, reasons: list[str]) -> Layout:
@@ -183,12 +184,40 @@ def _seconds(model: nn.Module, batch: microbatch.MicroBatch, threads: int) -> fl
     return best
 
 
-def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons: list[str]) -> cost.Choice:
+def _budget(
+    model: PreTrainedModel, situation: Situation, layout: Layout, reasons: list[str]
+) -> tuple[int, cost.Choice]:
+    """The token budget, and what fits with it.
+
+    A GPU is busy for longer with more tokens at once, and fp32 gradients are added up less often: there the largest
+    budget is taken with which nothing need be computed twice.
+    """
+    training = situation.config.training
+    asked, given = training.token_budget, situation.device.type == "cuda"
+    budgets = (asked,) if asked is not None else _GPU_BUDGETS if given else (_CPU_BUDGET,)
+    for budget in budgets:
+        batcher = Batcher(situation.pairs, situation.pad_id, layout, budget)
+        fit = _fit(model, situation, batcher)
+        fastest = (fit.logits is Logits.KEPT or training.logits is Logits.CHUNKED) and (
+            not fit.checkpointing or training.checkpointing is Checkpointing.ALWAYS
+        )
+        if fit.fits and fastest:
+            break
+    if len(budgets) > 1:
+        reasons.append(f"token budget {budget}")
+    if Logits.AUTO is training.logits or Checkpointing.AUTO is training.checkpointing:
+        reasons.append(fit.reason)
+    if not fit.fits:
+        log.warning("%s: lower training.token_budget=%d", fit.reason, budget)
+    return budget, fit
+
+
+def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher) -> cost.Choice:
     """Whether logits are kept and blocks checkpointed, for the largest micro-batch of the plan."""
     training = situation.config.training
     tokens, completions = _largest(situation, batcher)
     base = attention_interface.base_model(model)
-    choice = cost.choose(
+    return cost.choose(
         ModelShape.of(base.config),
         settings_of(situation.config, situation.precision),
         tokens,
@@ -198,11 +227,6 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher, reasons
         logits=None if training.logits is Logits.AUTO else training.logits,
         checkpointing=_CHECKPOINTING.get(training.checkpointing),
     )
-    if Logits.AUTO is training.logits or Checkpointing.AUTO is training.checkpointing:
-        reasons.append(choice.reason)
-    if not choice.fits:
-        log.warning("%s: lower training.token_budget=%d", choice.reason, training.token_budget)
-    return choice
 
 
 def settings_of(config: RunConfig, precision: Precision) -> Settings:

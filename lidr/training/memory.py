@@ -14,10 +14,11 @@ _HOST_MESSAGES = ("can't allocate memory", "not enough memory", "cannot allocate
 
 
 @contextmanager
-def budget_named(training: TrainingConfig, longest: int) -> Iterator[None]:
+def budget_named(training: TrainingConfig, token_budget: int, longest: int) -> Iterator[None]:
     """Turns an allocation that failed into an error that names the budget to lower.
 
     Args:
+        token_budget: the one in use, configured or chosen.
         longest: tokens of the longest sequence: a budget below it changes nothing.
     """
     try:
@@ -26,10 +27,10 @@ def budget_named(training: TrainingConfig, longest: int) -> Iterator[None]:
         if not _is_out_of_memory(error):
             raise
         raise LidrError(
-            f"memory ran out with training.token_budget={training.token_budget}"
+            f"memory ran out with training.token_budget={token_budget}"
             f" (the longest sequence has {longest} tokens)",
             where="training.token_budget",
-            instead=_advice(training, longest),
+            instead=_advice(training, token_budget, longest),
         ) from error
 
 
@@ -39,9 +40,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return any(message in str(error).lower() for message in _HOST_MESSAGES)
 
 
-def _advice(training: TrainingConfig, longest: int) -> str:
-    if training.token_budget > longest:
-        smaller = max(longest, training.token_budget // 2)
+def _advice(training: TrainingConfig, token_budget: int, longest: int) -> str:
+    if token_budget > longest:
+        smaller = max(longest, token_budget // 2)
         return f"type training.token_budget={smaller}; the run goes on from its last checkpoint"
     if training.checkpointing is not Checkpointing.ALWAYS:
         return "type training.checkpointing=always; the run goes on from its last checkpoint"

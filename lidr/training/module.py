@@ -47,6 +47,7 @@ class Plan:
         key: what the training is made from; a checkpoint of another is not resumed.
         gate: largest distance of the first step's preference term from what it is where the reference is the
             policy, or None where the reference is not the policy as it starts.
+        token_budget: of a micro-batch, for errors.
         keep_logits: until the backward, rather than compute them again.
         reference_file: where the reference log-probs lie, for errors.
     """
@@ -55,6 +56,7 @@ class Plan:
     steps: int
     key: str
     gate: float | None
+    token_budget: int
     keep_logits: bool = True
     reference_file: str = "reference.safetensors"
 
@@ -130,7 +132,7 @@ class PreferenceModule(pl.LightningModule):
         lr = self._set_lr(optimizer, batch.step)
         beta = o.beta_at(batch.step, self.plan.steps, self.objective)
         optimizer.zero_grad()
-        with budget_named(self.training_config, self.longest):
+        with budget_named(self.training_config, self.plan.token_budget, self.longest):
             terms, pairs = self._passes(batch, beta)
         self._check_finite(batch.step, terms.loss, pairs)
         if batch.step == 0:

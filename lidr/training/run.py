@@ -56,6 +56,8 @@ def train(job: TrainingJob) -> TrainingSummary:
     job.folder.mkdir(parents=True, exist_ok=True)
     if job.device.type == "cpu":
         allocator.keep_freed_memory()
+    else:
+        allocator.grow_segments()
     with contained(), ExitStack() as patches:
         precision = choices.precision_of(job.config, job.device)
         trainer = build_trainer(job.config.trainer, precision, job.device, job.folder)
@@ -137,6 +139,7 @@ class _Attempt:
             steps=steps,
             key=self.keys.training,
             gate=GATE_TOLERANCE[self.precision] if gated else None,
+            token_budget=self.choices.token_budget,
             keep_logits=self.choices.keep_logits,
             reference_file=str(job.cached_reference),
         )
@@ -196,7 +199,7 @@ class _Attempt:
         own = len(data.tokens.pairs) // self.ranks.count
         with (
             progress.bar(f"iteration-{job.iteration}/training reference", own) as advance,
-            budget_named(job.config.training, data.tokens.longest),
+            budget_named(job.config.training, self.choices.token_budget, data.tokens.longest),
         ):
             batches = data.first_epoch()
             log_probs = reference.compute(
@@ -227,7 +230,7 @@ class _Attempt:
                 data.chat.pad_id,
             )
             self.choices = choices.settle(model, situation, self.job.choices, self.ranks)
-            data.arrange(self.choices.layout, self.ranks)
+            data.arrange(self.choices.layout, self.choices.token_budget, self.ranks)
         support.use_layout(model, self.choices.layout)
 
 

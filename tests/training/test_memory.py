@@ -44,7 +44,7 @@ def failing(error: BaseException, call: int) -> Callable[..., Any]:
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
 def test_running_out_of_memory_names_the_budget(make_config: MakeConfig, error: Exception) -> None:
     training = make_config({"training.token_budget": 4096}).training
-    with pytest.raises(LidrError) as raised, budget_named(training, 700):
+    with pytest.raises(LidrError) as raised, budget_named(training, training.token_budget, 700):
         raise error
     assert str(raised.value) == (
         "training.token_budget: memory ran out with training.token_budget=4096"
@@ -69,7 +69,7 @@ def test_the_next_thing_to_try(
 ) -> None:
     """A budget below the longest sequence, 700 tokens here, would change nothing."""
     overrides = {"training.token_budget": budget, "training.checkpointing": checkpointing}
-    with pytest.raises(LidrError) as raised, budget_named(make_config(overrides).training, 700):
+    with pytest.raises(LidrError) as raised, budget_named(make_config(overrides).training, budget, 700):
         raise MemoryError
     assert str(raised.value).partition("-> ")[2].startswith(instead)
 
@@ -78,7 +78,7 @@ def test_the_next_thing_to_try(
     "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), KeyError("x"), LidrError("no")]
 )
 def test_other_errors_pass_unchanged(make_config: MakeConfig, error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, budget_named(make_config().training, 700):
+    with pytest.raises(type(error)) as raised, budget_named(make_config().training, 1000, 700):
         raise error
     assert raised.value is error
     assert raised.value.__cause__ is None

@@ -48,7 +48,7 @@ def gradients(
     policy = LlamaForCausalLM.from_pretrained(m_0)
     support.use_layout(policy, layout)
     module = PreferenceModule(
-        policy, tokens.pairs, reference, config.objective, config.training, Plan(1, 1, "", None)
+        policy, tokens.pairs, reference, config.objective, config.training, Plan(1, 1, "", None, 2048)
     )
     with numerics:
         for micro_batch in batch.micro_batches:

@@ -1,0 +1,71 @@
+"""The transformers engine where there is a GPU: continuous batching for greedy requests, cohorts for all others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from lidr.chat import ChatFormat
+from lidr.config import SamplingConfig
+from lidr.engines.base import Request
+from lidr.engines.paged import PagedEngine
+from lidr.engines.transformers import TransformersEngine
+from tests import tiny
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+GREEDY = SamplingConfig(max_new_tokens=24, repetition_penalty=1.0)
+SAMPLED = SamplingConfig(max_new_tokens=24, repetition_penalty=1.0, temperature=1.0, top_p=0.9)
+REQUESTS = [Request(f"k{i}", "word " * (i % 5) + str(i), "<t>" if i % 2 else "") for i in range(11)]
+
+
+@pytest.fixture
+def engine() -> TransformersEngine:
+    """In fp32, where batches do not change an answer."""
+    return TransformersEngine(tiny.model().cuda(), ChatFormat(tiny.tokenizer(), None), batch_size=4)
+
+
+def texts(engine: TransformersEngine, sampling: SamplingConfig) -> dict[str, str]:
+    return {c.key: c.text for batch in engine.stream(REQUESTS, sampling) for c in batch}
+
+
+def plain(engine: TransformersEngine, request: Request, penalty: float) -> str:
+    """By transformers' own `generate`, a request at a time."""
+    ids = torch.tensor([engine.chat.prompt_ids(*request.turn)], device="cuda")
+    generate: Any = engine.model.generate
+    output = generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=24,
+        repetition_penalty=penalty,
+        do_sample=False,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return str(engine.chat.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.1])
+def test_greedy_answers_are_those_of_plain_generate(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, penalty: float
+) -> None:
+    """Without a penalty by the paged engine, else not."""
+    served: list[int] = []
+    answer = PagedEngine.answer
+
+    def watched(self: PagedEngine, *args: Any) -> Any:
+        served.append(1)
+        return answer(self, *args)
+
+    monkeypatch.setattr(PagedEngine, "answer", watched)
+    expected = {r.key: plain(engine, r, penalty) for r in REQUESTS}
+    assert texts(engine, replace(GREEDY, repetition_penalty=penalty)) == expected
+    assert bool(served) == (penalty == 1.0)
+
+
+def test_sampled_answers_repeat(engine: TransformersEngine) -> None:
+    first = texts(engine, SAMPLED)
+    assert first == texts(engine, SAMPLED)
+    assert first != texts(engine, replace(SAMPLED, temperature=0.5))
