@@ -32,13 +32,20 @@ class Adapted(NamedTuple):
         """Of a peft layer that computes just this; None of any other module."""
         if type(module) is not LoraLinear or len(module.active_adapters) != 1:
             return None
-        base, name = module.base_layer, module.active_adapters[0]
-        plain = type(base) is nn.Linear and not any(p.requires_grad for p in base.parameters())
-        if not plain or name not in module.lora_A or name in module.lora_variant or module.fan_in_fan_out:
+        name = module.active_adapters[0]
+        if (
+            name not in module.lora_A
+            or name in module.lora_variant
+            or module.merged
+            or module.disable_adapters
+        ):
             return None
-        dropout, a, b = (part[name] for part in (module.lora_dropout, module.lora_A, module.lora_B))
-        drops = not isinstance(dropout, nn.Identity) and dropout.p > 0
-        if drops or module.merged or module.disable_adapters or a.bias is not None or b.bias is not None:
+        parts: tuple[Any, ...] = (module.lora_dropout[name], module.lora_A[name], module.lora_B[name])
+        base: Any = module.base_layer
+        dropout, a, b = parts
+        plain = type(base) is nn.Linear and not any(p.requires_grad for p in base.parameters())
+        drops = type(dropout) is not nn.Identity and dropout.p > 0
+        if not plain or drops or a.bias is not None or b.bias is not None:
             return None
         return cls(base.weight, base.bias, a.weight, b.weight, float(module.scaling[name]))
 

@@ -70,8 +70,8 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
     """One kernel; it aligns the causal mask to the last key, so that a segment sees all of its prefix."""
     from torch.nn.attention.varlen import varlen_attn
 
-    tables = segments.tables
-    out = varlen_attn(
+    tables, kernel = segments.tables, cast("Callable[..., Tensor]", varlen_attn)
+    out = kernel(
         query[0].transpose(0, 1),
         key[0].index_select(1, tables.key_index).transpose(0, 1),
         value[0].index_select(1, tables.key_index).transpose(0, 1),
@@ -81,9 +81,9 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
         segments.longest_key,
         scale=scale,
         window_size=(-1, 0),
-        **_grouped(varlen_attn),
+        **_grouped(kernel),
     )
-    return cast("Tensor", out)[None]
+    return out[None]
 
 
 @cache

@@ -206,8 +206,8 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor, dtype: torch.dtype, sign: int)
     rows = x.transpose(1, 2)
     out = torch.empty(rows.shape, dtype=dtype, device=x.device)
     if kernels.serves(x):
-        angles = [t.expand(len(x), -1, -1).reshape(-1, x.shape[-1]) for t in (cos, sin)]
-        kernels.rotate(rows.flatten(0, 1).contiguous(), *angles, out.flatten(0, 1), sign)
+        cos, sin = (t.expand(len(x), -1, -1).reshape(-1, x.shape[-1]) for t in (cos, sin))
+        kernels.rotate(rows.flatten(0, 1).contiguous(), cos, sin, out.flatten(0, 1), sign)
         return out.transpose(1, 2)
     half = rows.shape[-1] // 2
     for piece in _pieces(rows[0]):

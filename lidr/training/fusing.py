@@ -66,9 +66,10 @@ def _gated(module: Any) -> Callable[[Tensor], Tensor] | None:
 
 def _gated_by(module: Any, x: Tensor) -> Tensor:
     gate, up, layer = module.gate_proj(x), module.up_proj(x), adapted.Adapted.of(module.down_proj)
-    if layer is None:
-        return module.down_proj(fused.swiglu(gate, up))
-    return adapted.swiglu_down(gate, up, layer)
+    if layer is not None:
+        return adapted.swiglu_down(gate, up, layer)
+    out: Tensor = module.down_proj(fused.swiglu(gate, up))
+    return out
 
 
 def _adapted(module: Any) -> Callable[[Tensor], Tensor] | None:

@@ -7,25 +7,29 @@ All computes in fp32, whatever the tensors are in. Rows are a tensor's last dime
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING or find_spec("triton") is None:
-    triton, tl = None, None
-
-    def jit(function: Any) -> Any:
-        """Triton's, where there is none."""
-        return function
-
-    constexpr = Any
+if TYPE_CHECKING:
+    triton: Any
+    tl: Any
+    constexpr: TypeAlias = Any
+elif find_spec("triton") is None:
+    triton, tl, constexpr = None, None, Any
 else:
     import triton
     import triton.language as tl
+    from triton.language import constexpr
 
-    jit, constexpr = triton.jit, tl.constexpr
 
+def jit(kernel: Any) -> Any:
+    """Triton's; the kernel as it is where there is none."""
+    return kernel if triton is None else triton.jit(kernel)
+
+
+_on_device_of: Any = torch.cuda.device_of
 _ELEMENTS = 2048  # of an elementwise program
 _VOCABULARY = 4096  # elements of a row of logits that are read at a time
 _PROGRAMS = 512  # that share the rows of a norm's weight gradient
@@ -40,7 +44,7 @@ def rms_forward(rows: Tensor, weight: Tensor, eps: float, offset: float, out: Te
     """Fills `out` with rows / rms * (offset + weight); returns 1 / rms of each row, fp32."""
     inverse = torch.empty(len(rows), 1, dtype=torch.float32, device=rows.device)
     width = rows.shape[1]
-    with torch.cuda.device_of(rows):
+    with _on_device_of(rows):
         _rms_forward[(len(rows),)](
             rows, weight, out, inverse, width, eps, offset, triton.next_power_of_2(width), num_warps=8
         )
@@ -54,7 +58,7 @@ def rms_backward(
     count, width = rows.shape
     programs = min(count, _PROGRAMS)
     parts = torch.zeros(programs if trains else 1, width, dtype=torch.float32, device=rows.device)
-    with torch.cuda.device_of(rows):
+    with _on_device_of(rows):
         _rms_backward[(programs if trains else count,)](
             grad,
             rows,
@@ -75,7 +79,7 @@ def rms_backward(
 def gate_forward(gate: Tensor, up: Tensor, out: Tensor) -> None:
     """Fills `out` with silu(gate) * up."""
     count = gate.numel()
-    with torch.cuda.device_of(gate):
+    with _on_device_of(gate):
         _gate_forward[(triton.cdiv(count, _ELEMENTS),)](gate, up, out, count, _ELEMENTS)
 
 
@@ -84,7 +88,7 @@ def gate_backward(
 ) -> None:
     """Fills both gradients, and `product` with silu(gate) * up where it is given."""
     count = gate.numel()
-    with torch.cuda.device_of(gate):
+    with _on_device_of(gate):
         _gate_backward[(triton.cdiv(count, _ELEMENTS),)](
             gate,
             up,
@@ -101,7 +105,7 @@ def gate_backward(
 def rotate(rows: Tensor, cos: Tensor, sin: Tensor, out: Tensor, sign: int) -> None:
     """Fills `out`, (tokens, heads, width) as `rows` is, with the rotation of `fused.rotate`; cos: (tokens, width)."""
     tokens, heads, width = rows.shape
-    with torch.cuda.device_of(rows):
+    with _on_device_of(rows):
         _rotate[(tokens,)](
             rows,
             cos,
@@ -119,7 +123,7 @@ def softmax_forward(logits: Tensor, replace: bool) -> tuple[Tensor, Tensor]:
     """Each row's largest logit and its sum of exp(logit - max), fp32; exponentials in the logits' place if wished."""
     highest, sums = (torch.empty(len(logits), dtype=torch.float32, device=logits.device) for _ in range(2))
     width = logits.shape[1]
-    with torch.cuda.device_of(logits):
+    with _on_device_of(logits):
         _softmax_forward[(len(logits),)](
             logits, highest, sums, width, logits.stride(0), _VOCABULARY, replace, num_warps=8
         )
@@ -129,7 +133,7 @@ def softmax_forward(logits: Tensor, replace: bool) -> tuple[Tensor, Tensor]:
 def softmax_backward(exponentials: Tensor, targets: Tensor, sums: Tensor, grad: Tensor) -> None:
     """Replaces exp(logit - max) by grad * (one_hot(target) - softmax)."""
     count, width = exponentials.shape
-    with torch.cuda.device_of(exponentials):
+    with _on_device_of(exponentials):
         _softmax_backward[(count, triton.cdiv(width, _VOCABULARY))](
             exponentials, targets, sums, grad, width, exponentials.stride(0), _VOCABULARY, num_warps=8
         )
