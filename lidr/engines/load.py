@@ -1,4 +1,4 @@
-"""The configured engine around one model. Those that ask a server need no torch, and do not wait for it."""
+"""The configured engine around one model; one that sends a server messages needs no torch, nor waits for it."""
 
 from __future__ import annotations
 
