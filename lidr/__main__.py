@@ -6,11 +6,13 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from lidr import __version__
 from lidr.errors import LidrError
 from lidr.files import unusable
+from lidr.importing import importing
 
 DESCRIPTION = "Language Imbalance Driven Rewarding: multilingual preference training, from prompts to M_T."
 EPILOG = """\
@@ -101,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         options = parser().parse_args(words)
     try:
-        return _dispatch(options)
+        with importing():
+            command = _command(options)
+        return command()
     except LidrError as error:
         return _refuse(error)
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
@@ -128,28 +132,45 @@ def _print_anything() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _dispatch(options: argparse.Namespace) -> int:
-    from lidr import commands
+def _command(options: argparse.Namespace) -> Callable[[], int]:
+    """What a command does; imports what it needs, and of the others nothing."""
+    name = options.command
+    if name == "run":
+        from lidr.commands.run import hydra_help, run
 
-    if options.command == "run" and any(word in _HYDRA_FLAGS for word in options.overrides):
-        return commands.hydra_help(options.overrides)
-    if options.command == "run":
-        return commands.run(options.overrides)
-    if options.command == "check":
-        return commands.check(options.overrides)
-    if options.command == "judge":
-        return commands.judge(options.overrides)
-    if options.command == "calibrate":
-        return commands.calibrate(options.overrides)
-    if options.command == "outputs":
-        return commands.outputs(options.run, options.benchmark, options.out)
-    if options.command == "status":
-        return commands.status(options.folder)
-    if options.command == "report":
-        return commands.report(options.runs, options.out)
-    if options.command == "table":
-        return commands.table(options)
-    return commands.lab_build(options.output, options.seed, options.steps)
+        asks = any(word in _HYDRA_FLAGS for word in options.overrides)
+        return partial(hydra_help if asks else run, options.overrides)
+    if name == "check":
+        from lidr.commands.check import check
+
+        return partial(check, options.overrides)
+    if name == "judge":
+        from lidr.commands.judge import judge
+
+        return partial(judge, options.overrides)
+    if name == "calibrate":
+        from lidr.commands.calibrate import calibrate
+
+        return partial(calibrate, options.overrides)
+    if name == "outputs":
+        from lidr.commands.outputs import outputs
+
+        return partial(outputs, options.run, options.benchmark, options.out)
+    if name == "status":
+        from lidr.commands.status import status
+
+        return partial(status, options.folder)
+    if name == "report":
+        from lidr.commands.report import report
+
+        return partial(report, options.runs, options.out)
+    if name == "table":
+        from lidr.commands.table import table
+
+        return partial(table, options)
+    from lidr.commands.lab import lab_build
+
+    return partial(lab_build, options.output, options.seed, options.steps)
 
 
 if __name__ == "__main__":

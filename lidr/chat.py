@@ -7,14 +7,16 @@ every text is tokenized without special tokens here, and one is added only where
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from lidr.errors import LidrError
 from lidr.printable import short
 from lidr.records import Conversation, Turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _MARK = "\u2060lidr\u2060"
 _CHOOSE = "choose an instruction-tuned model: model.path=..."

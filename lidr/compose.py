@@ -176,20 +176,21 @@ def _readable(text: str) -> str:
 
 def _check(overrides: Sequence[Override], loader: ConfigLoaderImpl, root: type[Any] = RunConfig) -> None:
     """Every key and option against the schema and the groups, before Hydra sees them."""
-    problems = [problem for override in overrides for problem in _problems(override, loader, root)]
+    groups = _groups(loader, root)
+    problems = [problem for override in overrides for problem in _problems(override, groups, loader, root)]
     if problems:
         raise ConfigError(problems)
 
 
-def _problems(override: Override, loader: ConfigLoaderImpl, root: type[Any]) -> Iterator[LidrError]:
+def _problems(
+    override: Override, groups: Sequence[str], loader: ConfigLoaderImpl, root: type[Any]
+) -> Iterator[LidrError]:
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return
-    judging = root is JudgingConfig
-    groups = [g for g in loader.list_groups("") if g != "hydra" and _is_group_of(g, judging)]
     if key in groups:
         yield from _option_problems(override, key, loader)
-    elif not judging and key in _OF_JUDGING:
+    elif root is not JudgingConfig and key in _OF_JUDGING:
         yield LidrError(
             "is no part of a run", where=override.input_line or key, instead=f"lidr judge RUN {key}=..."
         )
@@ -198,8 +199,12 @@ def _problems(override: Override, loader: ConfigLoaderImpl, root: type[Any]) -> 
         yield LidrError("unknown key", where=short(override.input_line or key, _SHOWN), instead=instead)
 
 
-def _is_group_of(group: str, judging: bool) -> bool:
-    return group in (*_OF_JUDGING, *_OF_BOTH) if judging else group not in _OF_JUDGING
+def _groups(loader: ConfigLoaderImpl, root: type[Any]) -> list[str]:
+    """The groups that a run has, or the judging of runs."""
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    if root is JudgingConfig:
+        return [group for group in groups if group in (*_OF_JUDGING, *_OF_BOTH)]
+    return [group for group in groups if group not in _OF_JUDGING]
 
 
 def _nearest_key(key: str, groups: Sequence[str], root: type[Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from lidr import jsonl
 from lidr.config import EngineConfig, RunConfig
 from lidr.engines.base import Engine
+from lidr.importing import importing
 from lidr.prompts import AlignmentReport
 from lidr.records import to_json
 from lidr.shards import Shards, share_out, take_over
@@ -152,7 +153,8 @@ def _pairs(job: Job) -> Outcome:
 
 
 def _training(job: Job) -> Outcome:
-    from lidr.training import TrainingJob, train
+    with importing():
+        from lidr.training import TrainingJob, train
 
     summary = train(
         TrainingJob(

@@ -1,6 +1,39 @@
-"""Shapes and types in the signatures of the formulas are checked at run time, in tests only."""
+"""Tests share two cores, so each process has one thread; signatures of the formulas are checked in tests only.
 
-from jaxtyping import install_import_hook
+What is imported while tests are collected stays until the end: the garbage collector need not look through it for
+every test, nor while it is imported.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # where a test asks for two, the one that waits sleeps
+gc.disable()
+
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+if TYPE_CHECKING:
+    from lidr.loop import RunResult
 
 CHECKED = ("objective", "logprobs", "batching", "reference", "schedule", "metrics", "pairs")
 install_import_hook([f"lidr.training.{name}" for name in CHECKED], "beartype.beartype")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session")
+def looped(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """Two iterations on the lab, with W&B's files, made once for all tests of the group "loop"; not to be changed."""
+    from lidr.loop import run
+    from tests.test_loop import FEW_ANSWERS, config
+
+    return run(config(tmp_path_factory.mktemp("looped"), FEW_ANSWERS))

@@ -31,13 +31,8 @@ def config(outputs: Path, *more: str) -> RunConfig:
     return compose_run([*TINY, f"paths.outputs={outputs}", *more])
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    return run(config(tmp_path_factory.mktemp("outputs"), FEW_ANSWERS))
-
-
-def test_every_promised_file_is_there(result: RunResult) -> None:
-    root = result.run.root
+def test_every_promised_file_is_there(looped: RunResult) -> None:
+    root = looped.run.root
     for name in (
         "config.yaml", "name.txt", "status.json", "metrics.jsonl", "results.json", "log.txt",
         "iteration-0/evaluation/lab/zh.jsonl", "iteration-1/prompts/ru.jsonl", "iteration-1/responses/en.jsonl",
@@ -50,9 +45,9 @@ def test_every_promised_file_is_there(result: RunResult) -> None:
     assert not list(root.rglob("*.tmp"))
 
 
-def test_m_2_is_another_model_than_m_1_and_starts_from_it(result: RunResult) -> None:
+def test_m_2_is_another_model_than_m_1_and_starts_from_it(looped: RunResult) -> None:
     """Each iteration's training begins at its own reference: margin 0, so DPO loss ln 2."""
-    first, second = (result.run.iteration(t) for t in (1, 2))
+    first, second = (looped.run.iteration(t) for t in (1, 2))
     assert (first / "model" / "model.safetensors").read_bytes() != (
         second / "model" / "model.safetensors"
     ).read_bytes()
@@ -62,8 +57,8 @@ def test_m_2_is_another_model_than_m_1_and_starts_from_it(result: RunResult) -> 
         assert record["train/margin"] == 0
 
 
-def test_scores_are_there_for_every_model_and_language(result: RunResult) -> None:
-    found = {(s.iteration, s.language, s.metric) for s in collect_scores(result.run.root)}
+def test_scores_are_there_for_every_model_and_language(looped: RunResult) -> None:
+    found = {(s.iteration, s.language, s.metric) for s in collect_scores(looped.run.root)}
     for t in range(3):
         for language in ("en", "es", "ru", "zh", "mean non-dominant", "mean unseen"):
             for metric in ("accuracy", "off_target", "joint"):
@@ -72,9 +67,9 @@ def test_scores_are_there_for_every_model_and_language(result: RunResult) -> Non
     assert {(t, "all", "reward_accuracy") for t in (1, 2)} <= found
 
 
-def test_wandb_has_what_the_readme_promises(result: RunResult) -> None:
-    (stored,) = stored_runs(result.run.root)
-    steps = len((result.run.root / "metrics.jsonl").read_text().splitlines())
+def test_wandb_has_what_the_readme_promises(looped: RunResult) -> None:
+    (stored,) = stored_runs(looped.run.root)
+    steps = len((looped.run.root / "metrics.jsonl").read_text().splitlines())
     assert stored.exit_code == 0
     assert stored.config["objective.beta"] == 0.1
     assert stored.config["languages.unseen"] == ["zh"]
@@ -89,11 +84,11 @@ def test_wandb_has_what_the_readme_promises(result: RunResult) -> None:
     assert stored.table("scores")["columns"] == columns
 
 
-def test_the_same_command_again_finds_everything_done(result: RunResult) -> None:
-    again = run(config(result.run.root.parents[1], FEW_ANSWERS))
+def test_the_same_command_again_finds_everything_done(looped: RunResult) -> None:
+    again = run(config(looped.run.root.parents[1], FEW_ANSWERS))
     assert again.skipped == again.stages == 13
-    attempts = stored_runs(result.run.root)
-    steps = len((result.run.root / "metrics.jsonl").read_text().splitlines())
+    attempts = stored_runs(looped.run.root)
+    steps = len((looped.run.root / "metrics.jsonl").read_text().splitlines())
     assert len({attempt.id for attempt in attempts}) == 1
     assert sorted(len(attempt.column("train/loss")) for attempt in attempts) == [0, steps]
 

@@ -8,40 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from lidr.compose import compose_run
-from lidr.config import RunConfig
-from lidr.execute import ensure
-from lidr.stages import stages
-from lidr.store import RunDirectory
+from lidr.loop import RunResult
+from lidr.paths import BUILTIN_LAB, resolve_model
 
-pytestmark = pytest.mark.xdist_group("outside")
+pytestmark = pytest.mark.xdist_group("loop")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunConfig]:
-    """One iteration on the lab, without evaluation."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    config = compose_run(
-        [
-            "experiment=lab",
-            "iterations=1",
-            "prompts.limit=12",
-            "evaluation=[]",
-            "tracking=none",
-            f"paths.outputs={outputs}",
-        ]
-    )
-    directory = RunDirectory.of(config)
-    directory.open(config)
-    for stage in stages(config):
-        ensure(stage, config, directory)
-    return directory, config
-
-
-def test_the_model_loads_and_answers_with_transformers_alone(run: tuple[RunDirectory, RunConfig]) -> None:
+def test_the_model_loads_and_answers_with_transformers_alone(looped: RunResult) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = run[0].iteration(1) / "model"
+    folder = looped.run.iteration(1) / "model"
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     text = tokenizer.apply_chat_template(
@@ -52,18 +28,15 @@ def test_the_model_loads_and_answers_with_transformers_alone(run: tuple[RunDirec
     assert output.shape[1] > ids.shape[1]
 
 
-def test_the_pairs_load_with_datasets_and_train_a_step_in_trl(
-    run: tuple[RunDirectory, RunConfig], tmp_path: Path
-) -> None:
+def test_the_pairs_load_with_datasets_and_train_a_step_in_trl(looped: RunResult, tmp_path: Path) -> None:
     from datasets import load_dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    directory, config = run
-    path = directory.iteration(1) / "pairs" / "pairs.jsonl"
+    path = looped.run.iteration(1) / "pairs" / "pairs.jsonl"
     dataset = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
     assert {"prompt", "chosen", "rejected"} <= set(dataset.column_names)
-    model = directory.model(config, 0)
+    model = resolve_model(BUILTIN_LAB)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         options = DPOConfig(

@@ -1,9 +1,13 @@
-"""A run killed with SIGKILL at any stage, started again, ends in the same files as one that was never killed."""
+"""A run killed with SIGKILL in stage after stage, started again, ends in the same files as one never killed.
+
+Each kind of stage that takes time is killed once, training in both ways to run a stage.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from lidr.compose import compose_run
+from lidr.loop import run
 
 SMALL = [
     "experiment=lab",
@@ -26,11 +33,11 @@ SMALL = [
     "tracking=none",
 ]
 KILLS = {
-    "while answering": "iteration-1/responses/de.jsonl",
-    "while translating": "iteration-1/translations/en-de.jsonl",
-    "while pairing": "iteration-1/translations/stage.json",
-    "while training": "iteration-2/training/metrics.jsonl",
-    "while evaluating": "iteration-2/evaluation/lab/de.jsonl",
+    "answering": "responses/de.jsonl",
+    "translating": "translations/en-de.jsonl",
+    "pairing": "translations/stage.json",
+    "training": "training/metrics.jsonl",
+    "evaluating": "evaluation/lab/de.jsonl",
 }
 TIMES = {"seconds", "reference_seconds", "updated", "pid"}
 
@@ -53,7 +60,7 @@ def finish(outputs: Path, *overrides: str) -> Path:
 def kill_when(process: subprocess.Popen[bytes], outputs: Path, appears: str) -> bool:
     """SIGKILL to the whole group as soon as a file has content; False where the run was over first."""
     while process.poll() is None:
-        if any(p.stat().st_size for p in outputs.glob(f"*/*/{appears}")):
+        if any(p.stat().st_size for p in outputs.glob(f"*/*/iteration-2/{appears}")):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return True
@@ -84,19 +91,39 @@ def content(run: Path) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    return content(finish(tmp_path_factory.mktemp("whole") / "outputs", "processes=inline"))
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of outputs of a run in this process."""
+    outputs = tmp_path_factory.mktemp("whole") / "outputs"
+    run(compose_run([*SMALL, "processes=inline", f"paths.outputs={outputs}"]))
+    return outputs
+
+
+def before_iteration_2(uninterrupted: Path, outputs: Path) -> None:
+    """A copy of its run as it was then."""
+    shutil.copytree(uninterrupted, outputs)
+    root = next(outputs.rglob("config.yaml")).parent
+    for folder in ("iteration-2", "report"):
+        shutil.rmtree(root / folder)
+    for file in ("results.json", "metrics.jsonl"):
+        (root / file).unlink()
 
 
 @pytest.mark.xdist_group("resume")
 @pytest.mark.parametrize(
-    ("when", "processes"), [*((when, "inline") for when in KILLS), ("while training", "separate")]
+    ("processes", "kills"),
+    [
+        ("inline", ["translating", "pairing", "training"]),
+        ("separate", ["answering", "training", "evaluating"]),
+    ],
 )
 def test_killed_and_resumed_equals_uninterrupted(
-    uninterrupted: dict[str, object], tmp_path: Path, when: str, processes: str
+    uninterrupted: Path, tmp_path: Path, processes: str, kills: list[str]
 ) -> None:
     outputs = tmp_path / "outputs"
-    assert kill_when(start(outputs, f"processes={processes}"), outputs, KILLS[when])
+    before_iteration_2(uninterrupted, outputs)
+    for when in kills:
+        assert kill_when(start(outputs, f"processes={processes}"), outputs, KILLS[when]), when
     resumed = content(finish(outputs, f"processes={processes}"))
-    assert resumed.keys() == uninterrupted.keys()
-    assert [name for name in resumed if resumed[name] != uninterrupted[name]] == []
+    whole = content(next(uninterrupted.rglob("config.yaml")).parent)
+    assert resumed.keys() == whole.keys()
+    assert [name for name in resumed if resumed[name] != whole[name]] == []

@@ -126,9 +126,14 @@ def _adapter(root: Any) -> TypeAdapter[Any]:
     return _ADAPTERS[root]
 
 
+_KEYS: dict[Any, frozenset[str]] = {}
+
+
 def schema_keys(root: type[Any] = RunConfig) -> frozenset[str]:
     """Every dotted key a schema knows; ``*`` stands for a free name, as in ``evaluation.*.kind``."""
-    return frozenset(_walk(root, ""))
+    if root not in _KEYS:
+        _KEYS[root] = frozenset(_walk(root, ""))
+    return _KEYS[root]
 
 
 def knows(key: str, root: type[Any] = RunConfig) -> bool:

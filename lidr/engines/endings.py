@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING
 
 from lidr.chat import ChatFormat
 from lidr.engines.base import Completion, FinishReason, Request
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def stop_ids(model: PreTrainedModel, chat: ChatFormat) -> frozenset[int]:

@@ -6,14 +6,12 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from transformers import GenerationConfig
-
 from lidr.chat import ChatFormat, conversation
 from lidr.config import EndpointApi, ModelConfig
 from lidr.engines.base import Request
 from lidr.engines.endings import as_ids
 from lidr.errors import LidrError
-from lidr.models import load_config, load_tokenizer, whole_weights
+from lidr.importing import importing
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +57,8 @@ def prompts_for(api: EndpointApi, model: ModelConfig, path: str) -> Prompts:
     """
     if api is EndpointApi.CHAT:
         return _Messages(model.system_prompt)
+    with importing():
+        from lidr.models import load_tokenizer, whole_weights
     chat = ChatFormat(load_tokenizer(path, model.revision), model.system_prompt)
     base, revision = whole_weights(path, model.revision)
     _warn_of_defaults(base, revision, chat)
@@ -113,6 +113,8 @@ def _bytes(text: str) -> int:
 
 
 def _context(path: str, revision: str | None) -> int | None:
+    from lidr.models import load_config
+
     try:
         config = load_config(path, revision).get_text_config()
     except LidrError:
@@ -123,6 +125,8 @@ def _context(path: str, revision: str | None) -> int | None:
 
 def _warn_of_defaults(path: str, revision: str | None, chat: ChatFormat) -> None:
     """Servers take from generation_config.json what a request does not say, and what ends an answer."""
+    from transformers import GenerationConfig
+
     try:
         settings = GenerationConfig.from_pretrained(path, revision=revision or "main")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The configured engine around one model."""
+"""The configured engine around one model; one that sends a server messages needs no torch, nor waits for it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import torch
-
-from lidr.chat import ChatFormat
 from lidr.config import Accelerator, EngineConfig, EngineKind, ModelConfig, RunConfig, TranslatorKind
 from lidr.engines.base import Engine
-from lidr.models import check_vocabulary, load_model, load_tokenizer, torch_device
+from lidr.importing import importing
 from lidr.paths import resolve_model
 
 
@@ -66,18 +63,22 @@ def engine_of(
         iteration, ledger: as of `load_engine`.
         section: where the engine stands in the configuration, for messages.
     """
+    if engine.kind is EngineKind.OPENAI:
+        from lidr.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(engine, model, path, iteration, ledger, place.seed, section)
+    with importing():
+        import torch
+
+        from lidr.chat import ChatFormat
+        from lidr.engines.transformers import TransformersEngine
+        from lidr.models import check_vocabulary, load_model, load_tokenizer, torch_device
     if place.threads is not None:
         torch.set_num_threads(place.threads)
     if engine.kind is EngineKind.VLLM:
         from lidr.engines.vllm import VllmEngine
 
         return VllmEngine(engine, model, path, place.accelerator, place.seed)
-    if engine.kind is EngineKind.OPENAI:
-        from lidr.engines.openai import OpenAIEngine
-
-        return OpenAIEngine(engine, model, path, iteration, ledger, place.seed, section)
-    from lidr.engines.transformers import TransformersEngine
-
     tokenizer = load_tokenizer(path, model.revision)
     chat = ChatFormat(tokenizer, model.system_prompt)
     loaded = load_model(path, model.precision, torch_device(place.accelerator), model.revision)

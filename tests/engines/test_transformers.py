@@ -93,8 +93,11 @@ def test_other_families(family: str, chat: ChatFormat, caplog: pytest.LogCapture
     assert fixed == any("batches of a fixed size" in r.getMessage() for r in caplog.records)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize(
+    ("sampling", "threads"),
+    [(GREEDY, 1), (SAMPLED, 1), (SAMPLED, 2)],
+    ids=["greedy", "sampled", "sampled by two threads"],
+)
 def test_an_answer_does_not_depend_on_what_else_is_answered(
     chat: ChatFormat, sampling: SamplingConfig, threads: int
 ) -> None:

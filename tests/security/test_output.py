@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.table import Table
 
-from lidr.commands import status
+from lidr.commands.status import status
 from lidr.console import console
 from lidr.errors import LidrError
 from lidr.logs import logging_to, show

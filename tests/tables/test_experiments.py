@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from lidr.commands.table_list import jobs, requests
+from lidr.commands import table_list
+from lidr.commands.table_list import requests
 from lidr.compose import config_folder
 from lidr.config import RunConfig, identity
 from lidr.errors import LidrError
@@ -19,11 +21,18 @@ from lidr.tables.editions import fits
 from lidr.tables.headers import Header
 from tests.tables.make import official, own_prompts
 
+pytestmark = pytest.mark.xdist_group("experiments")
 FILES = sorted((config_folder("experiments") / "experiment").glob("*.yaml"))
 EDITIONS = sorted((config_folder("experiments") / "edition").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
 OF_NO_TABLE = {"lab", "alpagasus_smollm2"}
 LEAVES_OUT_A_MODEL = {"th_bn_sw_system", "e6_translator_system"}
+
+
+@cache
+def jobs(name: str, scale: Scale, data: str | None) -> tuple[RunConfig, ...]:
+    """The jobs of an experiment's command at a scale, composed once."""
+    return tuple(table_list.jobs(name, scale, data))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +55,8 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=list(Scale))
 def configs(
     name: str, request: pytest.FixtureRequest, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[RunConfig]:
-    """The jobs of an experiment's command at a scale."""
+) -> tuple[RunConfig, ...]:
+    """The jobs of an experiment's command at a scale, where its relative paths lead somewhere."""
     monkeypatch.chdir(data.parent)
     return jobs(name, request.param, str(data))
 
@@ -83,13 +92,13 @@ def test_the_files_scale_is_the_papers_and_the_labs_is_the_labs(name: str, data:
         assert all(config.model.path != "builtin:lab" for config in jobs(name, Scale.PAPER, str(data)))
 
 
-def test_a_command_passes_what_a_run_checks_first(configs: list[RunConfig]) -> None:
+def test_a_command_passes_what_a_run_checks_first(configs: tuple[RunConfig, ...]) -> None:
     for config in configs:
         preflight(config)
     assert len({identity(config) for config in configs}) == len(configs)
 
 
-def test_a_command_is_estimated(configs: list[RunConfig], tmp_path: Path) -> None:
+def test_a_command_is_estimated(configs: tuple[RunConfig, ...], tmp_path: Path) -> None:
     found = estimate(configs[0])
     plan = stages(configs[0])
     assert [each.stage for each in found.stages] == plan

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lidr.commands import run
+from lidr.commands.run import run
 from tests.torture.case import ROOT, Case, Given
 
 Change = Callable[[Path], object]

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lidr.commands import report, status
+from lidr.commands.report import report
+from lidr.commands.status import status
 from tests.report.runs import make_run
 from tests.torture.case import Case, Given
 

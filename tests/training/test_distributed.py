@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from lidr import jsonl
+from lidr import jsonl, loop
+from lidr.compose import compose_run
 from lidr.config import to_yaml
 from lidr.training import TrainingJob, reference, train
 from tests.training.conftest import MakeJob
@@ -31,6 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "checkpointing": {"training.checkpointing": "always", "objective.nll_norm": "token"},
     "another reference": {"reference": "initial"},
     "sft": {"objective.name": "sft"},
+    "gone on": {"training.epochs": 3},
 }
 TRAINERS = ("ddp", "fsdp")
 CASES = [(trainer, variant) for variant in VARIANTS for trainer in TRAINERS]
@@ -78,8 +80,9 @@ def trained(make_job: MakeJob, stranger: str, tmp_path_factory: pytest.TempPathF
             "policy": job.policy,
             "reference": job.reference,
             "pairs": str(job.pairs),
+            "ends_at": 5 if variant == "gone on" else None,
         }
-        for (trainer, _), job in jobs.items()
+        for (trainer, variant), job in jobs.items()
         if trainer != "one"
     ]
     listed = root / "jobs.jsonl"
@@ -119,6 +122,14 @@ def test_the_cached_reference_is_the_same(trained: Trained, trainer: str, varian
         assert values.tolist() == pytest.approx(theirs[name].tolist(), rel=1e-5)
 
 
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_a_training_that_ended_in_between_goes_on_from_its_checkpoint(trained: Trained, trainer: str) -> None:
+    """Step 5 is recorded by both attempts, after the checkpoint of step 4."""
+    job = trained[trainer, "gone on"]
+    timed = [record["step"] for record in jsonl.read(job.folder / "timing.jsonl")]
+    assert timed == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9]
+
+
 def test_only_the_first_process_writes(trained: Trained) -> None:
     for trainer, variant in CASES:
         job, alone = trained[trainer, variant], trained["one", variant]
@@ -139,21 +150,19 @@ def command(outputs: Path, *overrides: str) -> list[str]:
 
 
 def on(trainer: str) -> list[str]:
-    several = [
+    return [
         f"trainer={trainer}",
         "trainer.accelerator=cpu",
         "trainer.precision=fp32",
         "processes=separate",
     ]
-    return [] if trainer == "cpu" else several
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run by one process, never killed."""
+    """A run by this process alone, never killed."""
     outputs = tmp_path_factory.mktemp("whole") / "outputs"
-    done = subprocess.run(command(outputs), capture_output=True, text=True, check=False, env=environment())
-    assert done.returncode == 0, done.stderr
+    loop.run(compose_run([*TINY, f"paths.outputs={outputs}"]))
     return outputs
 
 
@@ -175,15 +184,14 @@ def alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.parametrize(("before", "after"), [("ddp", "ddp"), ("ddp", "fsdp")])
-def test_a_killed_process_is_named_and_the_same_command_goes_on(
-    whole: Path, tmp_path: Path, before: str, after: str
+def test_a_killed_process_is_named_and_the_same_command_goes_on_in_the_other_way(
+    whole: Path, tmp_path: Path
 ) -> None:
     outputs = tmp_path / "outputs"
     run = untrained(whole, outputs)
     training = run / "iteration-1" / "training"
     process = subprocess.Popen(
-        command(outputs, *on(before)),
+        command(outputs, *on("ddp")),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,7 +209,7 @@ def test_a_killed_process_is_named_and_the_same_command_goes_on(
     assert "log-1.txt" in last
     assert json.loads((run / "status.json").read_text())["status"] == "failed"
     again = subprocess.run(
-        command(outputs, *on(after)), capture_output=True, text=True, check=False, env=environment()
+        command(outputs, *on("fsdp")), capture_output=True, text=True, check=False, env=environment()
     )
     assert again.returncode == 0, again.stderr
     ours = list(jsonl.read(training / "metrics.jsonl"))
