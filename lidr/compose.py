@@ -67,14 +67,14 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: every mistake in the overrides, or else every one in the composed values.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
+    with hydra_on_project() as loader:
+        parsed = parsed_overrides(overrides)
         _check(parsed, loader)
         if any(o.is_sweep_override() for o in parsed):
             raise ConfigError(
                 [LidrError("several values for one run", where=", ".join(overrides), instead="add -m")]
             )
-        return to_run(_compose(overrides))
+        return to_run(composed(overrides))
 
 
 def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
@@ -83,8 +83,8 @@ def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
     Raises:
         ConfigError: every mistake in the overrides, or else every one in the composed values.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
+    with hydra_on_project() as loader:
+        parsed = parsed_overrides(overrides)
         _check(parsed, loader, JudgingConfig)
         swept = [o.input_line or "" for o in parsed if o.is_sweep_override()]
         if swept:
@@ -92,7 +92,7 @@ def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
                 LidrError("several values", where=text, instead="a list goes in brackets: key=[a,b]")
                 for text in swept
             )
-        values = _values_of(_compose(overrides, name="judging"))
+        values = _values_of(composed(overrides, name="judging"))
         judging = validated(values, JudgingConfig, judge_rules.violations)
         engines = [judge.engine for judge in judging.judges.values() if judge.engine is not None]
         _refuse_secrets(judging, [e.endpoint for e in engines if e.endpoint is not None])
@@ -105,18 +105,18 @@ def compose_sweep(overrides: Sequence[str]) -> list[tuple[list[str], RunConfig]]
     Raises:
         ConfigError: a mistake in any of the jobs; nothing was started.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
+    with hydra_on_project() as loader:
+        parsed = parsed_overrides(overrides)
         _check(parsed, loader)
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-        base = _compose([*fixed, *_first_choices(parsed)], hydra=True)
+        base = composed([*fixed, *_first_choices(parsed)], hydra=True)
         refuse_foreign_code(base.hydra)
         params = OmegaConf.to_container(base.hydra.sweeper.get("params") or OmegaConf.create({}))
         typed = {o.get_key_element() for o in parsed}
-        swept = _parse([f"{k}={v}" for k, v in dict(params or {}).items() if k not in typed])  # type: ignore[arg-type]
+        swept = parsed_overrides([f"{k}={v}" for k, v in dict(params or {}).items() if k not in typed])  # type: ignore[arg-type]
         _check(swept, loader)
         jobs = [list(job) for job in itertools.product(*map(_choices, [*swept, *parsed]))]
-        return [(job, to_run(_compose(job))) for job in jobs]
+        return [(job, to_run(composed(job))) for job in jobs]
 
 
 def check_hydra(overrides: Sequence[str]) -> None:
@@ -125,11 +125,11 @@ def check_hydra(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: there is a mistake in it, or it names code to run.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
+    with hydra_on_project() as loader:
+        parsed = parsed_overrides(overrides)
         _check(parsed, loader)
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-        refuse_foreign_code(_compose([*fixed, *_first_choices(parsed)], hydra=True).hydra)
+        refuse_foreign_code(composed([*fixed, *_first_choices(parsed)], hydra=True).hydra)
 
 
 def is_sweep(overrides: Sequence[str]) -> bool:
@@ -137,7 +137,7 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     return any(o in ("-m", "--multirun") or o.startswith("sweep=") for o in overrides)
 
 
-class _hydra:  # noqa: N801
+class hydra_on_project:  # noqa: N801
     """Hydra initialised on the project's folders for the length of a ``with`` block."""
 
     def __enter__(self) -> ConfigLoaderImpl:
@@ -152,7 +152,7 @@ class _hydra:  # noqa: N801
         GlobalHydra.instance().clear()
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def parsed_overrides(overrides: Sequence[str]) -> list[Override]:
     parser, parsed, problems = OverridesParser.create(), [], []
     for text in overrides:
         try:
@@ -243,7 +243,7 @@ def _first_choices(overrides: Sequence[Override]) -> list[str]:
     return [_choices(o)[0] for o in overrides if o.is_sweep_override()]
 
 
-def _compose(overrides: Sequence[str], hydra: bool = False, name: str = "config") -> DictConfig:
+def composed(overrides: Sequence[str], hydra: bool = False, name: str = "config") -> DictConfig:
     try:
         return compose(name, overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:

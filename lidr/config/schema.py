@@ -163,6 +163,7 @@ class TrackingConfig:
 class PathsConfig:
     outputs: str
     data: str | None
+    share: bool = True
 
 
 @dataclass(frozen=True)

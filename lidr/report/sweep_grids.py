@@ -1,0 +1,110 @@
+"""A sweep's tables: a row a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lidr.evaluation.seeds import SeedEstimate
+from lidr.report.grids import Grid
+from lidr.report.metrics import MISSING, model, style, written
+from lidr.report.sweep import Results, Setting, Sweep, results
+
+SEEDS = "seeds"
+
+
+def sweep_grids(sweep: Sweep) -> Iterator[Grid]:
+    """Of each benchmark: what each setting came to, and what it changed by language."""
+    for found in results(sweep):
+        yield summary(found)
+        yield _by_language(found)
+
+
+def summary(found: Results) -> Grid:
+    """A benchmark's headline by setting."""
+    sweep, row, dominant = found.sweep, found.headline, found.dominant
+    base = sweep.settings[0]
+    rows = []
+    for setting in sweep.settings:
+        levels = [found.level(setting, t, row) for t in (0, found.last(setting))]
+        rows.append(
+            (
+                *setting.labels,
+                str(len(setting.runs)),
+                *(_cell(found, level) for level in levels),
+                model(found.last(setting)),
+                _cell(found, found.change(setting, row), signed=True),
+                MISSING if setting is base else _cell(found, found.against(setting, base), signed=True),
+                _cell(found, found.change(setting, dominant), signed=True),
+            )
+        )
+    title = f"{style(found.metric).title} ({style(found.metric).unit}), {row}, by setting"
+    header = (
+        *(axis.name for axis in sweep.axes),
+        *(SEEDS, model(0), "last", "model", "change", "against the first", f"change of {dominant}"),
+    )
+    return Grid(
+        name=f"sweep-{found.benchmark}-{found.metric}",
+        title=title,
+        header=header,
+        rows=tuple(rows),
+        note=_note(found),
+        source=_source(found),
+    )
+
+
+def _note(found: Results) -> str:
+    seeds = max(len(setting.runs) for setting in found.sweep.settings)
+    drawn = "seeds and problems" if seeds > 1 else "problems alone, as there is one seed"
+    return (
+        "change: last model minus M_0; against the first: how much more than the first row's. Differences are "
+        f"paired; 95 % intervals draw {drawn}."
+    )
+
+
+def _by_language(found: Results) -> Grid:
+    sweep = found.sweep
+    rows = tuple(
+        (*setting.labels, *(_cell(found, found.change(setting, row), signed=True) for row in found.rows))
+        for setting in sweep.settings
+    )
+    return Grid(
+        name=f"sweep-{found.benchmark}-{found.metric}-languages",
+        title=f"{style(found.metric).title}, change by language (points)",
+        header=(*(axis.name for axis in sweep.axes), *found.rows),
+        rows=rows,
+        note="Last model minus M_0, paired.",
+        source=_source(found),
+    )
+
+
+def _cell(found: Results, estimate: SeedEstimate | None, signed: bool = False) -> str:
+    if estimate is None:
+        return MISSING
+    value, low, high, _ = estimate.estimate
+    return written(found.metric, value, low, high, signed=signed)
+
+
+def _source(found: Results) -> pd.DataFrame:
+    """Every number behind the tables: levels by model, and the change."""
+    return pd.DataFrame([record for s in found.sweep.settings for record in _records(found, s)])
+
+
+def _records(found: Results, setting: Setting) -> Iterator[dict[str, object]]:
+    last = found.last(setting)
+    for row in found.rows:
+        named = [(model(t), found.level(setting, t, row)) for t in range(last + 1)]
+        named += [(f"{model(last)} - {model(0)}", found.change(setting, row))] if last else []
+        for name, estimate in named:
+            if estimate is not None:
+                value, low, high, n = estimate.estimate
+                axes = dict(zip((a.name for a in found.sweep.axes), setting.labels, strict=True))
+                measured = {
+                    "benchmark": found.benchmark,
+                    "metric": found.metric,
+                    "language": row,
+                    "model": name,
+                }
+                numbers = {"value": value, "low": low, "high": high, "n": n, SEEDS: len(setting.runs)}
+                yield axes | measured | numbers | {"lowest": estimate.lowest, "highest": estimate.highest}
