@@ -189,6 +189,7 @@ class RunConfig:
     tracking: TrackingConfig
     paths: PathsConfig
     evaluation: dict[str, Benchmark] = field(default_factory=dict)
+    score: str | None = None
 
     @property
     def asked_benchmarks(self) -> dict[str, BenchmarkConfig]:

@@ -103,8 +103,8 @@ def _shown(grid: Grid) -> Table:
 
 
 def _brief(column: str, cell: str) -> str:
-    """A model's value without its interval."""
-    return cell.partition(" [")[0] if re.fullmatch(r"M_\d+|last", column) else cell
+    """A value without its interval, but for the change that a table is about."""
+    return cell.partition(" [")[0] if re.fullmatch(r"M_\d+|last|against .*|change of .*", column) else cell
 
 
 def _empty(name: str, metric: str, iterations: Sequence[int], beside: bool) -> Table:
