@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
@@ -71,6 +71,7 @@ def once(stage: Stage, config: RunConfig, run: RunDirectory, wait: Callable[[str
         return
     place = _Place(Path(config.paths.outputs), key(stage, config, run))
     with place.locked(stage, wait):
+        _clear(stage, run)
         if place.take(stage, config, run):
             yield True
         else:
@@ -178,21 +179,30 @@ class _Place:
         return False
 
 
+def _folders(stage: Stage, run: RunDirectory) -> list[Path]:
+    """What a stage fills; its own folder, with the manifest, comes last."""
+    weights = [run.iteration(stage.iteration) / "model"] if stage.kind is StageKind.TRAINING else []
+    return [*weights, run.folder(stage)]
+
+
+def _clear(stage: Stage, run: RunDirectory) -> None:
+    """Removes what a copy left that was cut off."""
+    for folder in _folders(stage, run):
+        for leftover in (folder.with_name(f"{folder.name}.tmp"), folder.with_name(f"{folder.name}.old")):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _copy_stage(source: RunDirectory, name: str, stage: Stage, config: RunConfig, run: RunDirectory) -> None:
     """Copies a finished stage; the run has all of it or what it had before."""
     manifest = _manifest(source, stage)
     if manifest.config != stage.config_values(config) or manifest.inputs != inputs(stage, config, run):
         raise _UnfitError("it was finished anew, from other values or files")
-    if stage.kind is not StageKind.TRAINING:
-        with whole_folder(run.folder(stage)) as folder:
-            _copy(source, source.folder(stage), folder, manifest)
-            _write_manifest(folder, manifest, name)
-        return
-    weights = Path(f"iteration-{stage.iteration}") / "model"
-    with whole_folder(run.folder(stage)) as folder, whole_folder(run.root / weights) as model:
-        _copy(source, source.root / weights, model, manifest)
-        _copy(source, source.folder(stage), folder, manifest)
-        _write_manifest(folder, manifest, name)
+    with ExitStack() as places:
+        for folder in reversed(_folders(stage, run)):  # the last to be entered is the first to take its place
+            copy = places.enter_context(whole_folder(folder))
+            _copy(source, source.root / folder.relative_to(run.root), copy, manifest)
+            if folder == run.folder(stage):
+                _write_manifest(copy, manifest, name)
 
 
 def _manifest(source: RunDirectory, stage: Stage) -> Manifest:

@@ -14,6 +14,7 @@ from lidr.report.runs import Run
 from lidr.report.sweep import Results, Sweep, find_sweep, results
 from lidr.report.sweep_figures import draw_sweep
 from lidr.report.sweep_grids import sweep_grids
+from tests.changed import base, changed
 
 LANGUAGES = ("en", "es", "ru")
 Right = dict[str, Sequence[int]]
