@@ -11,7 +11,7 @@ from lidr.report.grids import Grid
 from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.sweep import Results, Setting, Sweep, results
 
-SEEDS = "seeds"
+SEEDS, LAST, CHANGE, AGAINST = "seeds", "last", "change", "vs first"
 
 
 def sweep_grids(sweep: Sweep) -> Iterator[Grid]:
@@ -24,29 +24,27 @@ def sweep_grids(sweep: Sweep) -> Iterator[Grid]:
 def summary(found: Results) -> Grid:
     """A benchmark's headline by setting."""
     sweep, row, dominant = found.sweep, found.headline, found.dominant
-    base = sweep.settings[0]
+    base, lasts = sweep.settings[0], {found.last(setting) for setting in sweep.settings}
     rows = []
     for setting in sweep.settings:
-        levels = [found.level(setting, t, row) for t in (0, found.last(setting))]
+        last = found.last(setting)
+        against = None if setting is base else found.against(setting, base)
         rows.append(
             (
                 *setting.labels,
                 str(len(setting.runs)),
-                *(_cell(found, level) for level in levels),
-                model(found.last(setting)),
+                *(_cell(found, found.level(setting, t, row)) for t in (0, last)),
+                *([model(last)] if len(lasts) > 1 else []),
                 _cell(found, found.change(setting, row), signed=True),
-                MISSING if setting is base else _cell(found, found.against(setting, base), signed=True),
+                _cell(found, against, signed=True),
                 _cell(found, found.change(setting, dominant), signed=True),
             )
         )
-    title = f"{style(found.metric).title} ({style(found.metric).unit}), {row}, by setting"
-    header = (
-        *(axis.name for axis in sweep.axes),
-        *(SEEDS, model(0), "last", "model", "change", "against the first", f"change of {dominant}"),
-    )
+    reached = [model(*lasts)] if len(lasts) == 1 else [LAST, "model"]
+    header = (*(axis.name for axis in sweep.axes), SEEDS, model(0), *reached, CHANGE, AGAINST, dominant)
     return Grid(
         name=f"sweep-{found.benchmark}-{found.metric}",
-        title=title,
+        title=f"{style(found.metric).title} ({style(found.metric).unit}), {row}, by setting",
         header=header,
         rows=tuple(rows),
         note=_note(found),
@@ -58,8 +56,8 @@ def _note(found: Results) -> str:
     seeds = max(len(setting.runs) for setting in found.sweep.settings)
     drawn = "seeds and problems" if seeds > 1 else "problems alone, as there is one seed"
     return (
-        "change: last model minus M_0; against the first: how much more than the first row's. Differences are "
-        f"paired; 95 % intervals draw {drawn}."
+        f"change: last model minus M_0; {AGAINST}: how much more than the first row's; {found.dominant}: its change. "
+        f"Differences are paired; 95 % intervals draw {drawn}."
     )
 
 

@@ -15,7 +15,7 @@ from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.runs import read_runs
 from lidr.report.seeds import PROBLEMS, seed_grids, seed_groups
 from lidr.report.sweep import find_sweep, results
-from lidr.report.sweep_grids import summary
+from lidr.report.sweep_grids import CHANGE, summary
 from lidr.synthesis import audit_table
 from lidr.synthesis.audit_file import read_audit
 
@@ -96,15 +96,16 @@ def sweep_tables(runs: Sequence[Path]) -> list[Table]:
 def _shown(grid: Grid) -> Table:
     table = Table(title=grid.title, caption=grid.note, box=None, title_justify="left", caption_justify="left")
     for column in grid.header:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=column == CHANGE)
     for row in grid.rows:
-        table.add_row(*(_brief(column, cell) for column, cell in zip(grid.header, row, strict=True)))
+        cells = zip(grid.header, row, strict=True)
+        table.add_row(*(cell if column == CHANGE else cell.partition(" [")[0] for column, cell in cells))
     return table
 
 
 def _brief(column: str, cell: str) -> str:
-    """A value without its interval, but for the change that a table is about."""
-    return cell.partition(" [")[0] if re.fullmatch(r"M_\d+|last|against .*|change of .*", column) else cell
+    """A model's value without its interval."""
+    return cell.partition(" [")[0] if re.fullmatch(r"M_\d+", column) else cell
 
 
 def _empty(name: str, metric: str, iterations: Sequence[int], beside: bool) -> Table:

@@ -1,7 +1,7 @@
 """A sweep of 12 jobs, side by side, killed half-way and finished: ``make torture-sweep``.
 
-Beta x learning rate x seed on the lab. With SIGKILL to every process as soon as 5 jobs are done, then the same command
-again. It checks that what was done is not touched, that every stage that jobs share was computed once, and that a job
+Beta x learning rate x seed on the lab. SIGKILL to every process when 5 jobs are done and another translates, then the
+same command again. It checks that what was done is not touched, that every stage that jobs share was computed once, and that a job
 that was cut off ends in the same bytes as one that runs alone.
 """
 
@@ -38,13 +38,25 @@ def kill_half_way(outputs: Path) -> None:
     """Starts the sweep and kills it with all that it has started."""
     process = subprocess.Popen(command(outputs, "-m", *GRID, *SIDE_BY_SIDE), start_new_session=True)
     while process.poll() is None:
-        if len(finished(outputs)) >= HALF:
+        if len(finished(outputs)) >= HALF and at_work(outputs):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             time.sleep(2)
             return
         time.sleep(0.2)
     raise SystemExit(f"the sweep ended by itself, with exit code {process.returncode}")
+
+
+def at_work(outputs: Path) -> bool:
+    """Whether a job is in the midst of translating for M_2."""
+    running = (run for run in find_runs(outputs) if run.state() == "running")
+    return any(
+        list(run.root.glob("iteration-2/translations/*.jsonl")) and not _is_paired(run) for run in running
+    )
+
+
+def _is_paired(run: RunDirectory) -> bool:
+    return (run.iteration(2) / "translations" / "stage.json").exists()
 
 
 def states(outputs: Path) -> dict[Path, str]:
