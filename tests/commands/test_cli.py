@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
 
 from lidr import work
 from lidr.__main__ import main
@@ -132,10 +133,11 @@ def test_a_launcher_that_dies_leaves_a_summary(
 ) -> None:
     """As joblib does when the system kills one of its processes."""
 
-    def die(self: object, jobs: object, initial_job_idx: int) -> None:
-        raise OSError("a worker was terminated")
+    class Dead:
+        def launch(self, jobs: object, initial_job_idx: int) -> None:
+            raise OSError("a worker was terminated")
 
-    monkeypatch.setattr("hydra._internal.core_plugins.basic_launcher.BasicLauncher.launch", die)
+    monkeypatch.setattr(Plugins, "instantiate_launcher", lambda self, **_: Dead())
     assert main(["run", "-m", *TINY, "seed=0,1", f"paths.outputs={tmp_path}"]) == 1
     shown = capsys.readouterr()
     assert "0 ok, 0 failed, 0 skipped, 2 not started" in shown.out

@@ -1,8 +1,8 @@
 """A sweep of 12 jobs, side by side, killed half-way and finished: ``make torture-sweep``.
 
 Beta x learning rate x seed on the lab. SIGKILL to every process when 5 jobs are done and another translates, then the
-same command again. It checks that what was done is not touched, that every stage that jobs share was computed once, and that a job
-that was cut off ends in the same bytes as one that runs alone.
+same command again. It checks that what was done is not touched, that every stage that jobs share was computed once, and
+that a job that was cut off ends in the same bytes as one that runs alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lidr.config import read_config
 from lidr.stages import StageKind, stages
-from lidr.store import find_runs
+from lidr.store import RunDirectory, find_runs
 
 GRID = ["objective.beta=0.05,0.1,0.5", "training.lr=5e-5,1e-4", "seed=0,1"]
 BASE = ["experiment=lab", "scale=lab", "tracking=none"]
