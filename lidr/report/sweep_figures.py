@@ -56,7 +56,7 @@ def _heat(found: Results, folder: Path) -> list[Path]:
     low, high = min(np.nanmin(g) for g in grids), max(np.nanmax(g) for g in grids)
     width = 1.4 + 0.85 * len(sweep.axes[x].values)
     height = 1.3 + 0.5 * len(sweep.axes[y].values)
-    figure, drawn = subplots(1, len(panels), max(width, 3.4), max(height, 2.4))
+    figure, drawn = subplots(1, len(panels), max(width, 3.9), max(height, 2.6))
     for axes, panel, grid in zip(drawn.flat, panels, grids, strict=True):
         _heat_panel(axes, grid, (low, high))
         axes.set_xticks(range(len(sweep.axes[x].values)), sweep.axes[x].values)
@@ -64,7 +64,7 @@ def _heat(found: Results, folder: Path) -> list[Path]:
         axes.set_xlabel(sweep.axes[x].name)
         axes.set_ylabel(sweep.axes[y].name)
         axes.set_title(", ".join(f"{sweep.axes[i].name}={v}" for i, v in zip(rest, panel, strict=True)))
-    title = f"{style(found.metric).title} on {found.benchmark}, {found.headline}: change since M_0 (points)"
+    title = f"{style(found.metric).title} on {found.benchmark}: change (points)\n{found.headline}"
     caption(figure, _runs(found), title)
     return save(figure, folder, _name(found, "heat"))
 
@@ -112,7 +112,7 @@ def _curves(found: Results, folder: Path) -> list[Path]:
     iteration_axis(axes, max(found.last(setting) for setting in settings))
     axes.set_ylabel(f"{style(found.metric).title.lower()} (%), 95 % interval")
     axes.set_title(f"{style(found.metric).title} on {found.benchmark}, {found.headline}")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, handlelength=3.2)
     caption(figure, _runs(found))
     return save(figure, folder, _name(found, "curves"))
 

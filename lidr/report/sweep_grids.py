@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -89,7 +89,7 @@ def _source(found: Results) -> pd.DataFrame:
     return pd.DataFrame([record for s in found.sweep.settings for record in _records(found, s)])
 
 
-def _records(found: Results, setting: Setting) -> Iterator[dict[str, object]]:
+def _records(found: Results, setting: Setting) -> Iterator[Mapping[str, object]]:
     last = found.last(setting)
     for row in found.rows:
         named = [(model(t), found.level(setting, t, row)) for t in range(last + 1)]
