@@ -34,7 +34,7 @@ class Row:
 
 
 def overview(runs: Sequence[RunDirectory], now: float) -> list[Row]:
-    """A row a run.
+    """A row a run, in the order of what tells them apart.
 
     Args:
         runs: those to look at.
@@ -45,7 +45,8 @@ def overview(runs: Sequence[RunDirectory], now: float) -> list[Row]:
     """
     configs = [read_config(run.root / "config.yaml") for run in runs]
     labels = run_labels(configs) if len(runs) > 1 else [""]
-    return [_row(*each, now) for each in zip(runs, configs, labels, strict=True)]
+    rows = [_row(*each, now) for each in zip(runs, configs, labels, strict=True)]
+    return sorted(rows, key=lambda row: (row.label, row.root))
 
 
 def _row(run: RunDirectory, config: RunConfig, label: str, now: float) -> Row:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +19,7 @@ from lidr.store import find_runs
 
 EVERY_SECONDS = 2.0
 _STYLES = {"done": "green", "failed": "bold red", "killed": "bold red", "running": "cyan", "to do": "dim"}
-_OPEN = ("running", "to do")
+_OPEN, _ENDED = ("running", "to do"), ("failed", "killed")
 
 
 def status(folder: str, watch: bool = False, every: float = EVERY_SECONDS) -> int:
@@ -37,9 +38,8 @@ def status(folder: str, watch: bool = False, every: float = EVERY_SECONDS) -> in
     if watch:
         rows = _watch(folder, rows, every)
     else:
-        terminal.print(_table(rows))
-        terminal.print(_counts(rows), highlight=False)
-    return 1 if any(row.state in ("failed", "killed") for row in rows) else 0
+        terminal.print(_screen(rows), soft_wrap=False)
+    return 1 if any(row.state in _ENDED for row in rows) else 0
 
 
 def _rows(folder: str) -> list[Row]:
@@ -64,21 +64,19 @@ def _watch(folder: str, rows: list[Row], every: float) -> list[Row]:
     return rows
 
 
-def _screen(rows: list[Row]) -> Table:
-    screen = Table.grid()
-    screen.add_row(_table(rows))
-    screen.add_row(_counts(rows))
-    return screen
-
-
-def _table(rows: list[Row]) -> Table:
-    table = Table("run", "state", "stages", "now", "written", "", box=None, header_style="bold")
+def _screen(rows: list[Row]) -> Group:
+    """A row a run, a line for each that needs to be looked at, and the counts."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("run", no_wrap=True, overflow="fold")
+    for name in ("state", "stages", "now", "written"):
+        table.add_column(name)
     for row in rows:
         state = Text(row.state, style=_STYLES.get(row.state, ""))
-        stages = f"{row.finished} of {row.stages}"
-        name = f"{row.label}\n{row.root}" if row.label else row.root
-        table.add_row(inert(name), state, stages, row.now, row.age, inert(row.note))
-    return table
+        waits = f"\n{row.note}" if row.state == "running" and row.note else ""
+        label = Text(inert(row.label or row.root))
+        table.add_row(label, state, f"{row.finished}/{row.stages}", inert(row.now + waits), row.age)
+    look = [Text(inert(f"{r.state}  {r.root}: {r.note or r.now}")) for r in rows if r.state in _ENDED]
+    return Group(table, *look, Text(_counts(rows)))
 
 
 def _counts(rows: list[Row]) -> str:
