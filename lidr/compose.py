@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
@@ -22,17 +19,17 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lidr.compose_checks import SHOWN, absent, check_overrides, first_cause, parsed_overrides
 from lidr.compose_safety import refuse_foreign_code
 from lidr.config import EndpointConfig, RunConfig, from_mapping, judge_rules, to_mapping
 from lidr.config.identity import flatten
 from lidr.config.judge_schema import JudgingConfig
-from lidr.config.load import knows, schema_keys, suggest, validated, yaml_fault
+from lidr.config.load import validated, yaml_fault
 from lidr.config.names import endpoints, secrets_in
-from lidr.errors import ConfigError, LidrError, did_you_mean
+from lidr.errors import ConfigError, LidrError
 from lidr.printable import short
 
 VERSION_BASE = "1.3"
-_SHOWN = 300  # characters of overrides in an error
 _PACKAGED = Path(__file__).parent / "_config"
 _CHECKOUT = Path(__file__).parent.parent
 
@@ -67,14 +64,14 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: every mistake in the overrides, or else every one in the composed values.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
-        _check(parsed, loader)
+    with hydra_on_project() as loader:
+        parsed = parsed_overrides(overrides)
+        check_overrides(parsed, loader)
         if any(o.is_sweep_override() for o in parsed):
             raise ConfigError(
                 [LidrError("several values for one run", where=", ".join(overrides), instead="add -m")]
             )
-        return to_run(_compose(overrides))
+        return to_run(composed(overrides))
 
 
 def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
@@ -83,16 +80,16 @@ def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
     Raises:
         ConfigError: every mistake in the overrides, or else every one in the composed values.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
-        _check(parsed, loader, JudgingConfig)
+    with hydra_on_project() as loader:
+        parsed = parsed_overrides(overrides)
+        check_overrides(parsed, loader, JudgingConfig)
         swept = [o.input_line or "" for o in parsed if o.is_sweep_override()]
         if swept:
             raise ConfigError(
                 LidrError("several values", where=text, instead="a list goes in brackets: key=[a,b]")
                 for text in swept
             )
-        values = _values_of(_compose(overrides, name="judging"))
+        values = _values_of(composed(overrides, name="judging"))
         judging = validated(values, JudgingConfig, judge_rules.violations)
         engines = [judge.engine for judge in judging.judges.values() if judge.engine is not None]
         _refuse_secrets(judging, [e.endpoint for e in engines if e.endpoint is not None])
@@ -100,23 +97,77 @@ def compose_judging(overrides: Sequence[str]) -> JudgingConfig:
 
 
 def compose_sweep(overrides: Sequence[str]) -> list[tuple[list[str], RunConfig]]:
-    """Every job of a multirun, in the order Hydra's basic sweeper starts them: its overrides and configuration.
+    """Every job of a grid, in the order Hydra's basic sweeper starts them: its overrides and configuration.
 
     Raises:
-        ConfigError: a mistake in any of the jobs; nothing was started.
+        ConfigError: a mistake in any of the jobs, or a sweeper that makes no grid; nothing was started.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
-        _check(parsed, loader)
-        fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-        base = _compose([*fixed, *_first_choices(parsed)], hydra=True)
-        refuse_foreign_code(base.hydra)
-        params = OmegaConf.to_container(base.hydra.sweeper.get("params") or OmegaConf.create({}))
-        typed = {o.get_key_element() for o in parsed}
-        swept = _parse([f"{k}={v}" for k, v in dict(params or {}).items() if k not in typed])  # type: ignore[arg-type]
-        _check(swept, loader)
-        jobs = [list(job) for job in itertools.product(*map(_choices, [*swept, *parsed]))]
-        return [(job, to_run(_compose(job))) for job in jobs]
+    with hydra_on_project() as loader:
+        swept, sweeper = _swept(overrides, loader)
+        if sweeper != _GRID:
+            raise ConfigError(
+                [
+                    LidrError(
+                        "a search has no list of jobs",
+                        where="hydra/sweeper",
+                        instead="type `lidr run` for it",
+                    )
+                ]
+            )
+        _refuse_intervals(swept)
+        jobs = [list(job) for job in itertools.product(*map(_choices, swept))]
+        return [(job, to_run(composed(job))) for job in jobs]
+
+
+def compose_search(overrides: Sequence[str]) -> list[RunConfig] | None:
+    """Configurations a search may propose: the first value of every key, and each other one or end of one alone.
+
+    Returns:
+        None where the overrides make a grid.
+
+    Raises:
+        ConfigError: a mistake in any of them; nothing was started.
+    """
+    with hydra_on_project() as loader:
+        swept, sweeper = _swept(overrides, loader)
+        if sweeper == _GRID:
+            return None
+        first = [_choices(o)[0] for o in swept]
+        jobs = [
+            [*first[:i], other, *first[i + 1 :]] for i, o in enumerate(swept) for other in _choices(o)[1:]
+        ]
+        return [to_run(composed(job)) for job in [first, *jobs]]
+
+
+_GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+def _swept(overrides: Sequence[str], loader: ConfigLoaderImpl) -> tuple[list[Override], str]:
+    """All overrides, those of the sweep's file too, and the class of the sweeper."""
+    parsed = parsed_overrides(overrides)
+    check_overrides(parsed, loader)
+    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    base = composed([*fixed, *_first_choices(parsed)], hydra=True)
+    refuse_foreign_code(base.hydra)
+    params = OmegaConf.to_container(base.hydra.sweeper.get("params") or OmegaConf.create({}))
+    typed = {o.get_key_element() for o in parsed}
+    swept = parsed_overrides([f"{k}={v}" for k, v in dict(params or {}).items() if k not in typed])  # type: ignore[arg-type]
+    check_overrides(swept, loader)
+    return [*swept, *parsed], str(base.hydra.sweeper._target_)
+
+
+def _refuse_intervals(swept: Sequence[Override]) -> None:
+    problems = [
+        LidrError(
+            "an interval has no list of values",
+            where=short(override.input_line or "", SHOWN),
+            instead="type the values with commas, or add hydra/sweeper=optuna",
+        )
+        for override in swept
+        if override.is_sweep_override() and not override.is_discrete_sweep()
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def check_hydra(overrides: Sequence[str]) -> None:
@@ -125,11 +176,11 @@ def check_hydra(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: there is a mistake in it, or it names code to run.
     """
-    with _hydra() as loader:
-        parsed = _parse(overrides)
-        _check(parsed, loader)
+    with hydra_on_project() as loader:
+        parsed = parsed_overrides(overrides)
+        check_overrides(parsed, loader)
         fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-        refuse_foreign_code(_compose([*fixed, *_first_choices(parsed)], hydra=True).hydra)
+        refuse_foreign_code(composed([*fixed, *_first_choices(parsed)], hydra=True).hydra)
 
 
 def is_sweep(overrides: Sequence[str]) -> bool:
@@ -137,7 +188,7 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     return any(o in ("-m", "--multirun") or o.startswith("sweep=") for o in overrides)
 
 
-class _hydra:  # noqa: N801
+class hydra_on_project:  # noqa: N801
     """Hydra initialised on the project's folders for the length of a ``with`` block."""
 
     def __enter__(self) -> ConfigLoaderImpl:
@@ -152,95 +203,17 @@ class _hydra:  # noqa: N801
         GlobalHydra.instance().clear()
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    parser, parsed, problems = OverridesParser.create(), [], []
-    for text in overrides:
-        try:
-            parsed.append(parser.parse_override(text))
-        except (HydraException, RecursionError, ValueError):
-            where = short(text, _SHOWN) or "an override of nothing"
-            problems.append(LidrError("cannot be read", where=where, instead=_readable(where)))
-    if problems:
-        raise ConfigError(problems)
-    return parsed
-
-
-def _readable(text: str) -> str:
-    key, _, value = text.partition("=")
-    if key and value and not value.startswith(('"', "'")):
-        return (
-            f"type key=value or group=option; a value with special characters in quotes: '{key}=\"{value}\"'"
-        )
-    return "type key=value or group=option"
-
-
-def _check(overrides: Sequence[Override], loader: ConfigLoaderImpl, root: type[Any] = RunConfig) -> None:
-    """Every key and option against the schema and the groups, before Hydra sees them."""
-    groups = _groups(loader, root)
-    problems = [problem for override in overrides for problem in _problems(override, groups, loader, root)]
-    if problems:
-        raise ConfigError(problems)
-
-
-def _problems(
-    override: Override, groups: Sequence[str], loader: ConfigLoaderImpl, root: type[Any]
-) -> Iterator[LidrError]:
-    key = override.key_or_group
-    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
-        return
-    if key in groups:
-        yield from _option_problems(override, key, loader)
-    elif root is not JudgingConfig and key in _OF_JUDGING:
-        yield LidrError(
-            "is no part of a run", where=override.input_line or key, instead=f"lidr judge RUN {key}=..."
-        )
-    elif not knows(key, root):
-        instead = _nearest_key(key, groups, root) if key else "type key=value"
-        yield LidrError("unknown key", where=short(override.input_line or key, _SHOWN), instead=instead)
-
-
-def _groups(loader: ConfigLoaderImpl, root: type[Any]) -> list[str]:
-    """The groups that a run has, or the judging of runs."""
-    groups = [group for group in loader.list_groups("") if group != "hydra"]
-    if root is JudgingConfig:
-        return [group for group in groups if group in (*_OF_JUDGING, *_OF_BOTH)]
-    return [group for group in groups if group not in _OF_JUDGING]
-
-
-def _nearest_key(key: str, groups: Sequence[str], root: type[Any]) -> str:
-    top = {known for known in schema_keys(root) if "." not in known}
-    return suggest(key, root) if "." in key else did_you_mean(key, [*groups, *top])
-
-
-_OF_JUDGING = ("judge", "wording")
-_OF_BOTH = ("engine", "paths")
-
-
-def _option_problems(override: Override, group: str, loader: ConfigLoaderImpl) -> Iterator[LidrError]:
-    options = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
-    for value in _values(override):
-        for option in value if isinstance(value, list) else [value]:
-            if option is not None and str(option) not in options:
-                yield LidrError(
-                    f"{short(option)!r} is no choice of {group}",
-                    where=short(override.input_line or group, _SHOWN),
-                    instead=did_you_mean(str(option), options),
-                )
-
-
-def _values(override: Override) -> list[object]:
-    if override.is_delete():
-        return []
-    if override.is_sweep_override():
-        return list(override.sweep_iterator())
-    return [override.value()]
-
-
 def _choices(override: Override) -> list[str]:
-    """One override text for every value of a swept override; an override that is not swept is its own."""
+    """One override text for every value of a swept override, or for both ends of an interval.
+
+    An override that is not swept is its own.
+    """
     if not override.is_sweep_override():
         return [override.input_line or ""]
     key = override.get_key_element()
+    if not override.is_discrete_sweep():
+        interval: Any = override.value()
+        return [f"{key}={end}" for end in (interval.start, interval.end)]
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
@@ -248,63 +221,25 @@ def _first_choices(overrides: Sequence[Override]) -> list[str]:
     return [_choices(o)[0] for o in overrides if o.is_sweep_override()]
 
 
-def _compose(overrides: Sequence[str], hydra: bool = False, name: str = "config") -> DictConfig:
+def composed(overrides: Sequence[str], hydra: bool = False, name: str = "config") -> DictConfig:
     try:
         return compose(name, overrides=list(overrides), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        problem = _absent_section(str(error)) or LidrError(
-            _first_cause(error),
-            where=short(" ".join(overrides), _SHOWN) or f"conf/{name}.yaml",
+        problem = absent(str(error)) or LidrError(
+            first_cause(error),
+            where=short(" ".join(overrides), SHOWN) or f"conf/{name}.yaml",
             instead="mend the key or the file that is named",
         )
         raise ConfigError([problem]) from error
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        where = mark.name if mark is not None else short(" ".join(overrides), _SHOWN) or f"conf/{name}.yaml"
+        where = mark.name if mark is not None else short(" ".join(overrides), SHOWN) or f"conf/{name}.yaml"
         problem = LidrError(
             f"not a readable configuration ({yaml_fault(error)})",
             where=where,
             instead="mend the file it names",
         )
         raise ConfigError([problem]) from error
-
-
-_OVERRIDDEN = re.compile(r"Could not override '([^']+)'")
-# Sections that are null, or stand for another one, until they are chosen.
-_CHOSEN_BY = {
-    "translator.engine.endpoint": "+engine@translator.engine=openai",
-    "translator.engine.vllm": "+engine@translator.engine=vllm",
-    "translator.engine": "+engine@translator.engine=transformers",
-    "translator.model": "translator=engine",
-    "engine.endpoint": "engine=openai",
-    "engine.vllm": "engine=vllm",
-}
-
-
-def _absent_section(message: str) -> LidrError | None:
-    """Of an override below a section that is not there, what to choose first."""
-    found = _OVERRIDDEN.search(message)
-    if found is None:
-        return None
-    for section, choice in _CHOSEN_BY.items():
-        if found[1].startswith(f"{section}."):
-            return LidrError(
-                f"there is no section {section} of its own", where=found[1], instead=f"type {choice} too"
-            )
-    if found[1].startswith("evaluation."):
-        name = found[1].split(".")[1]
-        return LidrError(
-            "is no key of a chosen benchmark",
-            where=found[1],
-            instead=f"choose {name} with evaluation=[...]; `lidr check` shows the keys of its kind",
-        )
-    return None
-
-
-def _first_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return short(" ".join(str(error).split("\n")[0].split()), _SHOWN)
 
 
 def to_run(config: DictConfig) -> RunConfig:
@@ -339,7 +274,7 @@ def _values_of(config: DictConfig) -> dict[str, Any]:
         values = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:
         where = short(getattr(error, "full_key", None) or "configuration")
-        problem = LidrError(_first_cause(error), where=where, instead="mend what stands in ${...} there")
+        problem = LidrError(first_cause(error), where=where, instead="mend what stands in ${...} there")
         raise ConfigError([problem]) from error
     assert isinstance(values, dict)
     return {str(k): v for k, v in values.items()}

@@ -14,7 +14,7 @@ from lidr.store import MANIFEST, Manifest, RunDirectory
 from lidr.work import Job, do
 
 log = logging.getLogger(__name__)
-_PASSING = (".ckpt", ".tmp", ".lock")
+PASSING = (".ckpt", ".tmp", ".lock")
 _MEASURED = ("timing.jsonl", "choices.json")  # they say how fast and how, not what
 
 
@@ -46,7 +46,7 @@ def ensure(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest:
     outputs = [f for folder in outcome.folders or (run.folder(stage),) for f in _files(folder)]
     log.info("%s: done in %.1f s", stage.name, seconds)
     return run.finish(
-        stage, stage.config_values(config), _inputs(stage, config, run), outputs, outcome.counts, seconds
+        stage, stage.config_values(config), inputs(stage, config, run), outputs, outcome.counts, seconds
     )
 
 
@@ -60,26 +60,30 @@ def _files(folder: Path) -> list[Path]:
     return [
         p
         for p in folder.rglob("*")
-        if p.is_file() and p.name not in (MANIFEST, *_MEASURED) and p.suffix not in _PASSING
+        if p.is_file() and p.name not in (MANIFEST, *_MEASURED) and p.suffix not in PASSING
     ]
 
 
-def _inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str]:
-    """Digest of everything a stage reads, by name."""
-    inputs = {}
+def inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str]:
+    """Digest of everything a stage reads of the run's files and models, by name.
+
+    Raises:
+        StageError: a stage that it reads is not done.
+    """
+    found = {}
     for other in stage.reads:
         manifest = run.manifest(other)
         if manifest is None:
             raise StageError(f"{other.name} is not done, {stage.name} reads it", where=str(run.root))
-        inputs[other.name] = manifest.digest()
+        found[other.name] = manifest.digest()
     if stage.kind is StageKind.TRANSLATIONS and config.translator.kind is not TranslatorKind.SELF:
         if config.translator.model is not None:
-            inputs["translator"] = model_content(config.translator.model)
+            found["translator"] = model_content(config.translator.model)
     elif stage.kind.loads_model:
-        inputs[f"M_{stage.model_iteration}"] = _model_digest(stage.model_iteration, config, run)
+        found[f"M_{stage.model_iteration}"] = _model_digest(stage.model_iteration, config, run)
     if stage.kind is StageKind.TRAINING and config.trains_against_initial:
-        inputs["M_0"] = _model_digest(0, config, run)
-    return inputs
+        found["M_0"] = _model_digest(0, config, run)
+    return found
 
 
 def _model_digest(iteration: int, config: RunConfig, run: RunDirectory) -> str:
@@ -95,7 +99,7 @@ def _model_digest(iteration: int, config: RunConfig, run: RunDirectory) -> str:
 def _refuse_mismatch(manifest: Manifest, stage: Stage, config: RunConfig, run: RunDirectory) -> None:
     changed = {
         **differences(stage.config_values(config), manifest.config),
-        **differences(_inputs(stage, config, run), manifest.inputs),
+        **differences(inputs(stage, config, run), manifest.inputs),
     }
     if changed:
         shown = "; ".join(f"{key} is {_short(now)}, was {_short(was)}" for key, (now, was) in changed.items())

@@ -1,9 +1,10 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,3 +80,24 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text atomically, in UTF-8: a reader sees the old content or the new, never a part."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary sibling to write into; it takes the place of `path` when the block ends well."""
+    temporary, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for file in filter(Path.is_file, temporary.rglob("*")):
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    if path.exists():
+        path.rename(old)
+    temporary.rename(path)
+    shutil.rmtree(old, ignore_errors=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lidr import jsonl
+from lidr import jsonl, sharing
 from lidr.children import crashed
 from lidr.config import Processes, RunConfig, identity
 from lidr.errors import FullDiskError, LidrError
@@ -74,6 +74,18 @@ def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
 
 
 def _execute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: Tracker) -> None:
+    """Takes a stage from another run that has it, else computes it, alone among the runs that need the same."""
+
+    def wait(owner: str) -> None:
+        directory.set_status("running", stage.name, waits_for=owner)
+
+    with sharing.once(stage, config, directory, wait) as taken:
+        if not taken:
+            directory.set_status("running", stage.name)  # and no longer waiting
+            _compute(stage, config, directory, tracker)
+
+
+def _compute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: Tracker) -> None:
     if config.processes is Processes.INLINE or not stage.kind.loads_model:
         ensure(stage, config, directory)
         return

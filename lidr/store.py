@@ -38,6 +38,7 @@ class Manifest(BaseModel):
 
     config: the values that defined the stage, by dotted key. inputs: digests of what it read.
     outputs: files it wrote, by path below the run directory. seconds: wall clock of the last attempt.
+    taken_from: the run that computed it, where it was copied from another one.
     """
 
     schema_version: int
@@ -48,6 +49,7 @@ class Manifest(BaseModel):
     counts: dict[str, Any]
     code_version: str
     seconds: float
+    taken_from: str | None = None
 
     def digest(self, below: str = "") -> str:
         """One hash over the stage's results, or those below a path: what a stage downstream records as its input."""
@@ -56,10 +58,11 @@ class Manifest(BaseModel):
 
 
 class RunStatus(BaseModel):
-    """What `lidr status` reads."""
+    """What `lidr status` reads. waits_for: the run that computes what this one needs too."""
 
-    status: Literal["running", "done", "failed"]
+    status: Literal["to do", "running", "done", "failed"]
     stage: str | None = None
+    waits_for: str | None = None
     error: str | None = None
     pid: int | None = None
     updated: float = 0.0
@@ -215,7 +218,7 @@ class RunDirectory:
             )
 
     def state(self) -> str:
-        """done, failed, running, or killed: marked as running, though no process holds the directory."""
+        """to do, done, failed, running, or killed: marked as running, though no process holds the directory."""
         recorded = self.status().status
         return "killed" if recorded == "running" and not self._is_held() else recorded
 
@@ -228,9 +231,20 @@ class RunDirectory:
             return True
 
     def set_status(
-        self, status: Literal["running", "done", "failed"], stage: str | None = None, error: str | None = None
+        self,
+        status: Literal["to do", "running", "done", "failed"],
+        stage: str | None = None,
+        error: str | None = None,
+        waits_for: str | None = None,
     ) -> None:
-        record = RunStatus(status=status, stage=stage, error=error, pid=os.getpid(), updated=time.time())
+        record = RunStatus(
+            status=status,
+            stage=stage,
+            waits_for=waits_for,
+            error=error,
+            pid=os.getpid(),
+            updated=time.time(),
+        )
         write_text(self.root / "status.json", record.model_dump_json(indent=2) + "\n")
 
 

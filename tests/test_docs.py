@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lidr.__main__ import parser
-from lidr.compose import compose_run, compose_sweep, config_folder, is_sweep
+from lidr.compose import compose_run, compose_search, compose_sweep, config_folder, is_sweep
+from lidr.config import identity
 from lidr.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -48,7 +51,12 @@ def test_every_documented_run_composes(command: str) -> None:
         with pytest.raises(ConfigError, match="did you mean 'beta'"):
             compose_run(overrides)
     elif is_sweep(words(command)[1:]):
-        assert len(compose_sweep(overrides)) > 1
+        if "sweep=search" in overrides:
+            pytest.importorskip("optuna", reason="needs pip install 'lidr[optuna]'", exc_type=ImportError)
+            assert len(compose_search(overrides) or ()) > 1
+            return
+        jobs = compose_sweep(overrides)
+        assert len({identity(config) for _, config in jobs}) == len(jobs) > 1
     else:
         compose_run(overrides)
 
@@ -64,6 +72,19 @@ def test_an_experiment_file_is_global_and_names_its_command(path: Path) -> None:
     first, *rest = path.read_text(encoding="utf-8").splitlines()
     assert first == "# @package _global_"
     assert any(re.match(r"#.*lidr run .*" + path.stem, line) for line in rest)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+def test_a_sweep_says_how_many_jobs_it_has(path: Path) -> None:
+    """The values of its keys, multiplied; commas in brackets are within a value."""
+    text = path.read_text(encoding="utf-8")
+    sweeper = yaml.safe_load(text)["hydra"]["sweeper"]
+    params = sweeper["params"]
+    jobs = sweeper.get("n_trials") or math.prod(
+        len(re.findall(r",(?![^\[]*\])", str(values))) + 1 for values in params.values()
+    )
+    assert f"# {jobs} jobs. " in text
+    assert "Cost: " in text
 
 
 def test_make_targets_in_the_readme_exist() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.table import Table
 
-from lidr.estimate import Estimate, Need, Range, StageEstimate, together
+from lidr.estimate import Estimate, Need, Range, StageEstimate, has_common, together_once
 from lidr.estimate.written import UNKNOWN, duration, ends, money, number, size
 from lidr.stages import StageKind
 
 SCHEMA = 1
 _Jobs = Sequence[tuple[list[str], Estimate]]
-_SHARED = "stages that several jobs have in common are counted for each of them"
+_SHARED = "what several jobs have in common is computed once, and counted once in the total"
 
 
 def table(found: Estimate) -> Table:
@@ -92,7 +92,8 @@ def jobs_table(jobs: _Jobs) -> Table:
 def jobs_remarks(found: Sequence[Estimate]) -> Iterator[str]:
     """What stands below the table of jobs."""
     yield from dict.fromkeys(line for each in found for line in _time_remarks(each))
-    yield f"note    {_SHARED}"
+    if has_common(found):
+        yield f"note    {_SHARED}"
     for job, each in enumerate(found):
         yield from (f"warning job {job}: {line}" for line in each.warnings)
 
@@ -102,7 +103,7 @@ def _job_state(found: Estimate) -> str:
 
 
 def _sum(jobs: _Jobs) -> Need:
-    return together(found.total for _, found in jobs)
+    return together_once([found for _, found in jobs])
 
 
 def to_json(found: Estimate) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def jobs_to_json(jobs: _Jobs) -> dict[str, Any]:
             for job, (overrides, found) in enumerate(jobs)
         ],
         "total": _need(_sum(jobs)),
-        "note": _SHARED,
+        "note": _SHARED if has_common([found for _, found in jobs]) else "",
     }
 
 

@@ -16,6 +16,7 @@ RUNTIME_KEYS = frozenset(
         "paths",
         "tracking",
         "processes",
+        "score",
         "prompts.root",
         "trainer.accelerator",
         "trainer.threads",

@@ -163,6 +163,7 @@ class TrackingConfig:
 class PathsConfig:
     outputs: str
     data: str | None
+    share: bool = True
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ class RunConfig:
     tracking: TrackingConfig
     paths: PathsConfig
     evaluation: dict[str, Benchmark] = field(default_factory=dict)
+    score: str | None = None
 
     @property
     def asked_benchmarks(self) -> dict[str, BenchmarkConfig]:

@@ -8,5 +8,16 @@ from lidr.estimate.estimate import Estimate, StageEstimate, estimate
 from lidr.estimate.left import StageState
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
+from lidr.estimate.shared import has_common, together_once
 
-__all__ = ["Estimate", "Need", "Range", "StageEstimate", "StageState", "estimate", "together"]
+__all__ = [
+    "Estimate",
+    "Need",
+    "Range",
+    "StageEstimate",
+    "StageState",
+    "estimate",
+    "has_common",
+    "together",
+    "together_once",
+]

@@ -13,6 +13,7 @@ from lidr.estimate.disk import Disk, disk
 from lidr.estimate.left import Left, StageState
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
+from lidr.estimate.shared import plan_keys
 from lidr.estimate.speed import AnswerSpeed, Measured, Used
 from lidr.estimate.training import Training
 from lidr.estimate.translating import Translating
@@ -23,11 +24,15 @@ from lidr.store import RunDirectory
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """One stage; `need` is nothing where it is done."""
+    """One stage; `need` is nothing where it is done.
+
+    key: the same in all runs that share it, None where it is not shared.
+    """
 
     stage: Stage
     state: StageState
     need: Need
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,8 @@ def estimate(config: RunConfig, probe: Callable[[Answering, Training], Measured]
     asks = asks and bool(config.iterations or config.asked_benchmarks)
     measured = probe(plain, Training(plain)) if probe and asks else None
     answering = Answering(left, measured.seen) if measured else plain
-    needs = _Needs(answering, measured)
-    each = tuple(StageEstimate(s, left.state(s), needs.of(s)) for s in stages(config))
+    needs, keys = _Needs(answering, measured), plan_keys(config)
+    each = tuple(StageEstimate(s, left.state(s), needs.of(s), keys.get(s)) for s in stages(config))
     total, used = together(e.need for e in each), money.used(run)
     paid = together(e.need for e in each if money.endpoint_of(e.stage.kind, config))
     room = disk(total, Path(config.paths.outputs))

@@ -12,6 +12,8 @@ from lidr.report.frame import tidy
 from lidr.report.page import write_page
 from lidr.report.runs import Run, read_runs
 from lidr.report.sections import READING, SYNTHETIC, Section, is_zero, sections
+from lidr.report.sweep import find_sweep
+from lidr.report.sweep_figures import draw_sweep
 from lidr.report.writers import escape_markdown, markdown
 
 
@@ -44,7 +46,8 @@ def build_report(run_dirs: Sequence[Path], out: Path) -> ReportPaths:
     tables, drawn = out / "tables", out / "figures"
     for folder in (tables, drawn):
         folder.mkdir(parents=True, exist_ok=True)
-    figure_paths = figures.draw(runs, frame, drawn)
+    sweep = find_sweep(runs)
+    figure_paths = figures.draw(runs, frame, drawn) + (draw_sweep(sweep, drawn) if sweep else [])
     parts = list(sections(runs, frame, figure_paths))
     table_paths = [path for part in parts for grid in part.grids for path in writers.write(grid, tables)]
     tidy_path = tables / "scores.csv"

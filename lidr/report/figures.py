@@ -74,7 +74,7 @@ def _by_language(
         mine = select(frame, run=run.label, language=list(run.config.languages.all))
         _language_lines(axes, mine, run, shapes)
         axes.set_title(run.label if len(runs) > 1 else f"{style(metric).title} on {benchmark}")
-        _iteration_axis(axes, run.config.iterations)
+        iteration_axis(axes, run.config.iterations)
     for axes in panels.flat[len(runs) :]:
         axes.remove()
     limits = _limits(frame)
@@ -85,7 +85,7 @@ def _by_language(
     figure.draw_without_rendering()
     for axes, run in zip(panels.flat, runs, strict=False):
         place_labels(axes, _end_labels(select(frame, run=run.label), run, shapes))
-    _caption(figure, runs, f"{style(metric).title} on {benchmark}" if len(runs) > 1 else "")
+    caption(figure, runs, f"{style(metric).title} on {benchmark}" if len(runs) > 1 else "")
     return save(figure, folder, f"{slug(benchmark)}-{metric}-by-language")
 
 
@@ -147,7 +147,8 @@ def _limits(frame: pd.DataFrame) -> tuple[float, float]:
     return max(0.0, low - room) if low > 15 else -0.02 * (high + room), min(high + room, 102.0)
 
 
-def _iteration_axis(axes: Axes, iterations: int) -> None:
+def iteration_axis(axes: Axes, iterations: int) -> None:
+    """M_0 to M_T below a panel."""
     axes.set_xticks(range(iterations + 1), [model(t) for t in range(iterations + 1)])
     axes.set_xlim(-0.25, iterations + 0.25)
     axes.set_xlabel("model after iteration t")
@@ -167,14 +168,14 @@ def _gap(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: Path)
         color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
         _line(axes, mine, dodge, color=color, marker=marker, label=name)
     axes.axhline(0, color=BLACK, linewidth=0.8)
-    _iteration_axis(axes, max(run.config.iterations for run in runs))
+    iteration_axis(axes, max(run.config.iterations for run in runs))
     axes.set_ylabel("dominant minus mean non-dominant\n(percentage points), 95 % interval")
     axes.set_title(f"Imbalance gap on {benchmark}" + ("" if len(runs) == 1 else ", accuracy"))
     if len(runs) == 1:
         axes.legend(loc="best", fontsize=8.5)
     else:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5)
-    _caption(figure, runs)
+    caption(figure, runs)
     return save(figure, folder, f"{slug(benchmark)}-imbalance-gap")
 
 
@@ -207,7 +208,7 @@ def _changes(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, folder: P
     axes.set_xlabel("last model minus M_0 (percentage points), paired 95 % interval")
     axes.set_title(f"Change in {style(metric).title.lower()} on {benchmark}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5)
-    _caption(figure, runs)
+    caption(figure, runs)
     return save(figure, folder, f"{slug(benchmark)}-{metric}-change")
 
 
@@ -234,7 +235,7 @@ def _training(runs: Sequence[Run], folder: Path) -> list[Path]:
     for row, name in enumerate(curves):
         panels[row, 0].set_ylabel(_CURVES[name])
     panels[0, 0].legend(loc="best", fontsize=8.5)
-    _caption(figure, runs)
+    caption(figure, runs)
     return save(figure, folder, "training")
 
 
@@ -258,7 +259,7 @@ def _curve(axes: Axes, records: Sequence[Mapping[str, Any]], key: str, color: st
     axes.plot(x, smooth, color=color, label=label)
 
 
-def _caption(figure: Any, runs: Sequence[Run], title: str = "") -> None:
+def caption(figure: Any, runs: Sequence[Run], title: str = "") -> None:
     """The title over several panels, and where the numbers come from."""
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -271,4 +272,10 @@ def captions() -> Iterator[tuple[str, str]]:
     yield "-by-language", "By language and iteration; bars are 95 % intervals."
     yield "-imbalance-gap", "Dominant score minus mean non-dominant score; at 0 the languages are level."
     yield "-change", "Last model minus M_0, paired by problem; bars are 95 % intervals."
+    yield "-heat", "Change since M_0 of the mean over languages; each cell is a setting, over its seeds."
+    yield "-curves", "By setting and iteration; bars are 95 % intervals, over seeds and problems."
+    yield (
+        "-effects",
+        "Last model minus M_0 at each value, averaged over the other values; bars are 95 % intervals.",
+    )
     yield "training", f"Per optimizer step; thick lines are running means over up to {_SMOOTH} steps."

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lidr import jsonl
-from lidr.config import BenchmarkKind, RunConfig, differences, identity, identity_values, read_config
+from lidr.config import BenchmarkKind, RunConfig, read_config
+from lidr.config.labels import run_labels
 from lidr.errors import LidrError
 from lidr.evaluation import Score, collect_scores, outcomes, read_results
 from lidr.evaluation.outcomes import Outcome
@@ -58,7 +59,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         LidrError: a folder holds no run.
     """
     configs = [read_config(folder / "config.yaml") for folder in folders]
-    labels = _labels(configs)
+    labels = run_labels(configs)
     return [_read(*found) for found in zip(folders, labels, configs, strict=True)]
 
 
@@ -124,25 +125,3 @@ def _first_pairs(path: Path) -> list[Pair]:
         if number >= _EXAMPLES * 10:
             break
     return list(first.values())[:_EXAMPLES]
-
-
-def _labels(configs: Sequence[RunConfig]) -> list[str]:
-    """The values that differ from the first run's, or the name alone; unique in any case."""
-    values = [identity_values(config) for config in configs]
-    keys = sorted({key for other in values[1:] for key in differences(values[0], other)})
-    labels = [", ".join(f"{_short(k)}={_plain(v.get(k))}" for k in keys) for v in values]
-    if len(configs) == 1 or any(len(label) > 48 for label in labels):
-        labels = [f"{c.name} s{c.seed}" if len(configs) > 1 else c.name for c in configs]
-    if len(set(labels)) == len(labels):
-        return labels
-    return [f"{label} {identity(config)}" for label, config in zip(labels, configs, strict=True)]
-
-
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return "+".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

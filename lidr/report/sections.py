@@ -16,6 +16,8 @@ from lidr.report.frame import benchmarks
 from lidr.report.grids import Grid
 from lidr.report.runs import Run
 from lidr.report.seeds import seed_grids, seed_groups
+from lidr.report.sweep import find_sweep
+from lidr.report.sweep_grids import sweep_grids
 
 SYNTHETIC = (
     "These numbers come from the **synthetic lab world**: a miniature in which every answer can be checked. "
@@ -33,6 +35,7 @@ READING = (
 
 class Topic(StrEnum):
     SETTINGS = "settings"
+    SWEEP = "sweep"
     SEEDS = "seeds"
     BENCHMARK = "benchmark"
     RUN = "run"
@@ -65,6 +68,11 @@ def sections(runs: Sequence[Run], frame: pd.DataFrame, drawn: Sequence[Path]) ->
         drawn: the figures' files.
     """
     yield Section(Topic.SETTINGS, "Settings", (stages.settings_grid(runs),))
+    sweep = find_sweep(runs)
+    if sweep is not None:
+        pictures = tuple(p for p in drawn if p.suffix == ".png" and p.name.startswith("sweep-"))
+        swept = ", ".join(axis.name for axis in sweep.axes)
+        yield Section(Topic.SWEEP, f"Sweep over {swept}", tuple(sweep_grids(sweep)), pictures)
     for number, group in enumerate(seed_groups(runs), start=1):
         title = f"Over {len(group)} seeds: {group[0].config.name}"
         yield Section(Topic.SEEDS, title, tuple(seed_grids(group, number)))

@@ -53,7 +53,7 @@ def _grid(group: Sequence[Run], benchmark: str, metric: str, last: int, name: st
         header += (change_name(last), "seeds, low to high")
     rows = [
         row
-        for language, pick in _rows(group[0].config.languages, with_gap=metric not in NO_GAP)
+        for language, pick in language_rows(group[0].config.languages, with_gap=metric not in NO_GAP)
         if (row := _row(language, metric, [[pick(run) for run in found[t]] for t in models])) is not None
     ]
     return Grid(
@@ -106,7 +106,7 @@ def by_language(run: Run, benchmark: str, metric: str, iteration: int) -> dict[s
 Pick = Callable[[Mapping[str, ByProblem]], ByProblem | None]
 
 
-def _rows(languages: LanguagesConfig, with_gap: bool) -> Iterator[tuple[str, Pick]]:
+def language_rows(languages: LanguagesConfig, with_gap: bool) -> Iterator[tuple[str, Pick]]:
     """Row labels, and how each row's number follows from the languages'."""
     for code in languages.all:
         yield code, lambda found, code=code: found.get(code)  # type: ignore[misc]

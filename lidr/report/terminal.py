@@ -10,9 +10,12 @@ from rich.table import Table
 
 from lidr.evaluation import ALL, PAIRS, Score
 from lidr.evaluation.scores import imbalance_gap
+from lidr.report.grids import Grid
 from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.runs import read_runs
 from lidr.report.seeds import PROBLEMS, seed_grids, seed_groups
+from lidr.report.sweep import find_sweep, results
+from lidr.report.sweep_grids import CHANGE, summary
 from lidr.synthesis import audit_table
 from lidr.synthesis.audit_file import read_audit
 
@@ -80,6 +83,24 @@ def seed_tables(runs: Sequence[Path]) -> list[Table]:
                 table.add_row(*(_brief(grid.header[place], row[place]) for place in shown))
             tables.append(table)
     return tables
+
+
+def sweep_tables(runs: Sequence[Path]) -> list[Table]:
+    """What each setting of a sweep came to, of each benchmark; none where nothing but the seed was swept."""
+    sweep = find_sweep(read_runs(runs))
+    if sweep is None:
+        return []
+    return [_shown(summary(found)) for found in results(sweep)]
+
+
+def _shown(grid: Grid) -> Table:
+    table = Table(title=grid.title, caption=grid.note, box=None, title_justify="left", caption_justify="left")
+    for column in grid.header:
+        table.add_column(column, justify="right", no_wrap=column == CHANGE)
+    for row in grid.rows:
+        cells = zip(grid.header, row, strict=True)
+        table.add_row(*(cell if column == CHANGE else cell.partition(" [")[0] for column, cell in cells))
+    return table
 
 
 def _brief(column: str, cell: str) -> str:

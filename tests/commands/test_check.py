@@ -74,7 +74,21 @@ def test_a_sweep_has_a_row_a_job_and_their_sum(tmp_path: Path, capsys: pytest.Ca
     assert found["total"]["seconds"] is None
     text = shown(capsys, *words)
     assert "total" in text
-    assert "counted for each of them" in text
+    assert found["note"] == ""
+
+
+def test_what_jobs_have_in_common_is_counted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """8 answers and 8 translations for both betas together, but two trainings; a copy of all on the disk of each."""
+    words = ["-m", *TINY, "objective.beta=0.1,0.5", f"paths.outputs={tmp_path}"]
+    found = json.loads(shown(capsys, "--json", *words))
+    one, two = (job["total"] for job in found["jobs"])
+    assert one == two
+    assert found["total"]["requests"] == one["requests"]
+    assert found["total"]["pairs"]["high"] == 2 * one["pairs"]["high"] > 0
+    assert found["total"]["bytes"]["expected"] == 2 * one["bytes"]["expected"]
+    assert "counted once" in found["note"]
+    apart = json.loads(shown(capsys, "--json", *words, "paths.share=false"))
+    assert apart["total"]["requests"]["high"] == 2 * one["requests"]["high"]
 
 
 def test_a_sweep_whose_prompts_run_out_is_refused_as_a_run_would_be(

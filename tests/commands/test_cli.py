@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
 
+from lidr import work
 from lidr.__main__ import main
+from lidr.config import RunConfig
 from lidr.lab import build
 from lidr.lab.world import problems
+from lidr.stages import StageKind
 
 TINY = ["experiment=lab", "iterations=1", "prompts.limit=4", "evaluation=[]", "languages.non_dominant=[es]",
         "languages.unseen=[]", "tracking=none"]  # fmt: skip
@@ -117,23 +121,71 @@ def test_status_and_report_of_no_run_say_what_to_type(
 
 @pytest.mark.xdist_group("multirun")
 def test_a_failed_job_stops_no_other_and_the_same_command_redoes_only_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = ["run", "-m", *TINY, "engine.sampling.max_new_tokens=64,1,60", f"paths.outputs={tmp_path}"]
-    first = lidr(*grid)
-    assert first.returncode == 1
-    assert "2 ok, 1 failed, 0 skipped" in first.stdout
-    assert "Traceback" not in first.stderr
-    states = [json.loads(p.read_text())["status"] for p in tmp_path.rglob("status.json")]
-    assert sorted(states) == ["done", "done", "failed"]
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
+    crash = "objective.beta=0.3"
+    broken = True
+    train = work._WORK[StageKind.TRAINING]
+
+    def training(job: work.Job) -> work.Outcome:
+        if broken and job.config.objective.beta == 0.3:
+            raise ArithmeticError("not today")
+        return train(job)
+
+    monkeypatch.setitem(work._WORK, StageKind.TRAINING, training)
+    grid = ["run", "-m", *TINY, "objective.beta=0.1,0.3,0.5", f"paths.outputs={tmp_path}"]
     assert main(grid) == 1
-    assert "0 ok, 1 failed, 2 skipped" in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")} == before
+    shown = capsys.readouterr()
+    assert "2 ok, 1 failed, 0 skipped" in shown.out
+    assert "Traceback" not in shown.err
+    (failed,) = (p.parent for p in tmp_path.rglob("status.json") if "failed" in p.read_text())
+    log = (failed / "log.txt").read_text()
+    assert "Traceback" in log
+    assert "ArithmeticError: not today" in log
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in tmp_path.rglob("iteration-*/**/*")
+        if failed not in path.parents
+    }
     assert main(["status", str(tmp_path)]) == 1
-    assert capsys.readouterr().out.count("done") == 2
-    failed = next(p.parent for p in tmp_path.rglob("status.json") if "failed" in p.read_text())
-    assert "passed the filters" in (failed / "log.txt").read_text()
+    assert capsys.readouterr().out.splitlines()[-1] == "2 done, 1 failed"
+    broken = False
+    assert main(grid) == 0
+    assert "1 ok, 0 failed, 2 skipped" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert crash.partition("=")[2] in (failed / "config.yaml").read_text()
+
+
+def test_a_launcher_that_dies_leaves_a_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As joblib does when the system kills one of its processes."""
+
+    class Dead:
+        def launch(self, jobs: object, initial_job_idx: int) -> None:
+            raise OSError("a worker was terminated")
+
+    monkeypatch.setattr(Plugins, "instantiate_launcher", lambda self, **_: Dead())
+    assert main(["run", "-m", *TINY, "seed=0,1", f"paths.outputs={tmp_path}"]) == 1
+    shown = capsys.readouterr()
+    assert "0 ok, 0 failed, 0 skipped, 2 not started" in shown.out
+    assert "Traceback" in (tmp_path / "lab" / "launcher.log").read_text()
+    assert main(["status", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 to do"
+
+
+def test_an_error_before_a_jobs_first_stage_is_in_its_own_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(config: RunConfig) -> None:
+        raise ValueError("what nobody expected")
+
+    monkeypatch.setattr("lidr.loop.preflight", refuse)
+    assert main(["run", "-m", *TINY, "seed=0,1", f"paths.outputs={tmp_path}"]) == 1
+    assert "0 ok, 2 failed, 0 skipped" in capsys.readouterr().out
+    logs = [path.read_text() for path in tmp_path.rglob("log.txt")]
+    assert len(logs) == 2
+    assert all("Traceback" in log and "what nobody expected" in log for log in logs)
 
 
 def test_lab_build_writes_a_model_and_prints_its_metrics(

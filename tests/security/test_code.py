@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import lidr
 from lidr.__main__ import main
 from lidr.compose import check_hydra, compose_run, compose_sweep
+from lidr.compose_safety import refuse_foreign_code
 from lidr.config import Precision, read_config
 from lidr.errors import ConfigError, LidrError
 from lidr.models import load_config, load_model, load_tokenizer
@@ -195,6 +197,40 @@ def test_a_file_in_the_working_folder_gives_hydra_nothing_either(tmp_path: Path)
     local.write_text(f"# @package _global_\nhydra:\n  callbacks:\n    x:\n      {callback}\n")
     for words in (["run", "-m", "seed=1,2"], ["run", "--help"], ["run", "--cfg", "all"]):
         assert main(words) == 2
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"launcher": {"setup": ["touch /tmp/x"]}},
+        {"launcher": {"partition": "gpu\ntouch /tmp/x"}},
+        {"launcher": {"additional_parameters": {"mail-user": "me\ntouch /tmp/x"}}},
+        {"launcher": {"additional_parameters": {"x\ntouch": "y"}}},
+        {"launcher": {"gres": ["gpu", "a\rb"]}},
+        {"sweeper": {"custom_search_space": "os.system"}},
+        {"sweeper": {"sampler": {"_target_": "os.system"}}},
+        {"sweeper": {"sampler": {"_target_": "optuna.samplers.x.y"}}},
+        {"sweeper": {"_target_": "hydra_plugins.hydra_optuna_sweeper._impl.instantiate"}},
+    ],
+)
+def test_a_cluster_or_a_search_is_given_no_commands(section: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        refuse_foreign_code(OmegaConf.create(section))
+
+
+def test_a_clusters_own_values_are_allowed() -> None:
+    launcher = {
+        "_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+        "setup": None,
+    }
+    launcher |= {"partition": "gpu", "additional_parameters": {"mail-user": "me@there"}}  # type: ignore[dict-item]
+    target = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+    sweeper = {
+        "_target_": target,
+        "sampler": {"_target_": "optuna.samplers.TPESampler"},
+        "custom_search_space": None,
+    }
+    refuse_foreign_code(OmegaConf.create({"launcher": launcher, "sweeper": sweeper}))
 
 
 def test_launchers_that_come_with_hydra_are_allowed() -> None:

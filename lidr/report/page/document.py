@@ -95,7 +95,12 @@ def _parts(
 def _results(
     runs: Sequence[Run], frame: pd.DataFrame, by_topic: Mapping[Topic, Sequence[Section]]
 ) -> Iterator[Html]:
-    for section in (*by_topic[Topic.SEEDS], *by_topic[Topic.BENCHMARK], *by_topic[Topic.RUN]):
+    for section in (
+        *by_topic[Topic.SWEEP],
+        *by_topic[Topic.SEEDS],
+        *by_topic[Topic.BENCHMARK],
+        *by_topic[Topic.RUN],
+    ):
         is_benchmark = section.topic is Topic.BENCHMARK
         drawn = list(charts.benchmark_charts(runs, frame, section.subject)) if is_benchmark else []
         yield _section(section, drawn, fold=section.topic is Topic.RUN)
