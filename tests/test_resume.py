@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tests.torture.kill_checks import content, differences
 
 SMALL = [
     "experiment=lab",
@@ -32,7 +33,6 @@ KILLS = {
     "while training": "iteration-2/training/metrics.jsonl",
     "while evaluating": "iteration-2/evaluation/lab/de.jsonl",
 }
-TIMES = {"seconds", "reference_seconds", "updated", "pid"}
 
 
 def command(outputs: Path, *overrides: str) -> list[str]:
@@ -61,28 +61,6 @@ def kill_when(process: subprocess.Popen[bytes], outputs: Path, appears: str) -> 
     return False
 
 
-def without_times(value: object) -> object:
-    if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
-    return [without_times(v) for v in value] if isinstance(value, list) else value
-
-
-def content(run: Path) -> dict[str, object]:
-    """Every file a run leaves but logs, locks and what was measured; of JSON files all but the times."""
-    files: dict[str, object] = {}
-    for path in sorted(p for p in run.rglob("*") if p.is_file()):
-        name = str(path.relative_to(run))
-        if path.name in ("log.txt", "timing.jsonl", "choices.json", "config.yaml") or path.suffix in (
-            ".lock",
-            ".pdf",
-        ):
-            continue
-        files[name] = (
-            without_times(json.loads(path.read_bytes())) if path.suffix == ".json" else path.read_bytes()
-        )
-    return files
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return content(finish(tmp_path_factory.mktemp("whole") / "outputs", "processes=inline"))
@@ -98,5 +76,4 @@ def test_killed_and_resumed_equals_uninterrupted(
     outputs = tmp_path / "outputs"
     assert kill_when(start(outputs, f"processes={processes}"), outputs, KILLS[when])
     resumed = content(finish(outputs, f"processes={processes}"))
-    assert resumed.keys() == uninterrupted.keys()
-    assert [name for name in resumed if resumed[name] != uninterrupted[name]] == []
+    assert list(differences(uninterrupted, resumed)) == []
