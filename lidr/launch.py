@@ -1,6 +1,6 @@
 """Starts the processes of a training on several devices, one a device, and ends all where one ends.
 
-torch's elastic agent does it for the devices of one node. `python -m lidr.launch DEVICES RUN STAGE PARENT` is the agent.
+torch's elastic agent does it for the devices of one node: `python -m lidr.launch DEVICES RUN STAGE PARENT`.
 """
 
 from __future__ import annotations

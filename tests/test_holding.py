@@ -45,8 +45,8 @@ def test_it_leaves_nothing_but_the_lock(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_the_place_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
-    code = f"import os\nfrom pathlib import Path\nfrom lidr.holding import alone\nwith alone(Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    code = "import os, sys\nfrom lidr.holding import *\nwith alone(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
     assert (tmp_path / OWNER).exists()
     assert not is_held(tmp_path)
     started = time.monotonic()
