@@ -45,7 +45,9 @@ def test_it_leaves_nothing_but_the_lock(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_the_place_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
-    code = "import os, sys\nfrom lidr.holding import *\nwith alone(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    code = (
+        "import os, sys\nfrom lidr.holding import *\nwith alone(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
     assert (tmp_path / OWNER).exists()
     assert not is_held(tmp_path)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.hook import sitecustomize as hook
-from tests.torture.kill_checks import Content, content, differences, mirrored
+from tests.torture.kill_checks import Content, Rows, content, differences, mirrored, rows_lost
 from tests.torture.kill_loop import Loop, Starter, Told, commands, left_behind, prepare
 from tests.torture.kill_plan import A_LOOP, Plan, Write
 from tests.torture.started import copied, typed, warm_up
@@ -42,7 +42,7 @@ class Whole:
 
     run: str
     files: Content
-    rows: dict[int, dict[str, Any]]
+    rows: Rows
     writes: list[Write]
     seconds: float
 
@@ -191,14 +191,7 @@ def _compared(place: Path, wholes: Sequence[Whole]) -> Iterator[str]:
             expected[name] = sorted({*expected[name], *value}) if both else value  # type: ignore[misc]
     yield from differences(expected, content(place / "outputs"))
     for whole in wholes:
-        try:
-            rows = mirrored(place / whole.run)
-        except ValueError as error:
-            yield f"W&B: {error}"
-            continue
-        gone = [step for step, row in whole.rows.items() if rows.get(step) != row]
-        if gone or rows.keys() - whole.rows.keys():
-            yield f"W&B: rows {gone} of {len(whole.rows)} are missing, rows {rows.keys() - whole.rows.keys()} too many"
+        yield from rows_lost(whole.rows, mirrored(place / whole.run))
 
 
 def _show(outcome: Outcome) -> None:
