@@ -107,7 +107,7 @@ class Plan:
     def _at(self, rng: random.Random, writes: Sequence[Write], place: int) -> Kill:
         write = writes[place]
         nth = writes[: place + 1].count(write)
-        delay = rng.choice((0.0, 0.0, rng.uniform(0, 0.03), rng.uniform(0, 0.3)))
+        delay = rng.choice((0.0, 0.0, rng.uniform(0, 0.002), rng.uniform(0, 0.03), rng.uniform(0, 0.3)))
         kill = Kill(
             write.command, "any", "", write.event, write.name, min(nth, rng.randint(1, _OFTEN)), delay
         )

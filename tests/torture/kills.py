@@ -12,6 +12,7 @@ typed all the same.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -19,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,8 +30,8 @@ from typing import Any
 
 from tests.torture.hook import sitecustomize as hook
 from tests.torture.kill_checks import Content, Rows, content, differences, mirrored, rows_lost
-from tests.torture.kill_loop import Loop, Starter, Told, commands, left_behind, prepare
-from tests.torture.kill_plan import A_LOOP, Plan, Write
+from tests.torture.kill_loop import BETAS, Loop, Starter, Told, commands, left_behind, prepare
+from tests.torture.kill_plan import Plan, Write
 from tests.torture.started import copied, typed, warm_up
 
 _LINGER = 5.0  # seconds that processes have to follow a parent that was killed
@@ -71,18 +72,15 @@ class Outcome:
 def main() -> int:
     """Runs the campaign; 1 where something was lost or a traceback shown."""
     arguments = _arguments()
-    seeds = _seeds(arguments)
+    seeds, enough = _seeds(arguments)
     start: Starter = typed
     if arguments.fork:
         warm_up()
         start = partial(copied, prepare=lambda: hook.install(os.environ[hook.VARIABLE]))
     with _folder(arguments.keep) as folder:
-        wholes = [
-            in_peace(folder / f"whole-{n}", n, start)
-            for n in range(max(Plan.of(seed).loops for seed in seeds))
-        ]
+        wholes = [in_peace(folder / f"whole-{n}", n, start) for n in range(len(BETAS))]
         _say(f"in peace: {len(wholes[0].files)} files, {wholes[0].seconds:.1f} s")
-        outcomes = list(_side_by_side(seeds, wholes, start, folder, arguments.jobs))
+        outcomes = list(_side_by_side(seeds, enough, wholes, start, folder, arguments.jobs))
     if arguments.out is not None:
         arguments.out.write_text(json.dumps([outcome.to_json() for outcome in outcomes], indent=1) + "\n")
     return _summed(outcomes)
@@ -90,7 +88,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.torture.kills")
-    parser.add_argument("--kills", type=int, default=200, help="how many, about")
+    parser.add_argument("--kills", type=int, default=200, help="how many at least")
     parser.add_argument("--seeds", help="A:B, in place of --kills")
     parser.add_argument("--only", type=int, help="one seed again")
     parser.add_argument("--jobs", type=int, default=2, help="seeds at the same time")
@@ -100,13 +98,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _seeds(arguments: argparse.Namespace) -> range:
+def _seeds(arguments: argparse.Namespace) -> tuple[Iterator[int], float]:
+    """The seeds, and how many kills are enough: not every one that is drawn comes before its loop is done."""
     if arguments.only is not None:
-        return range(arguments.only, arguments.only + 1)
+        return iter([arguments.only]), math.inf
     if arguments.seeds:
         first, _, end = arguments.seeds.partition(":")
-        return range(int(first), int(end))
-    return range(math.ceil(arguments.kills / A_LOOP))
+        return iter(range(int(first), int(end))), math.inf
+    return itertools.count(), arguments.kills
 
 
 @contextmanager
@@ -142,16 +141,19 @@ def in_peace(place: Path, number: int, start: Starter) -> Whole:
 
 
 def _side_by_side(
-    seeds: Sequence[int], wholes: Sequence[Whole], start: Starter, folder: Path, jobs: int
+    seeds: Iterator[int], enough: float, wholes: Sequence[Whole], start: Starter, folder: Path, jobs: int
 ) -> Iterator[Outcome]:
-    waiting, running = deque(seeds), list[tuple[Outcome, Generator[None, None, None]]]()
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            outcome = Outcome(Plan.of(waiting.popleft()))
+    landed, running = 0, list[tuple[Outcome, Generator[None, None, None]]]()
+    while True:
+        while len(running) < jobs and landed < enough and (seed := next(seeds, None)) is not None:
+            outcome = Outcome(Plan.of(seed))
             running.append((outcome, _tortured(outcome, wholes, start, folder)))
+        if not running:
+            return
         for entry in list(running):
             if next(entry[1], StopIteration) is StopIteration:
                 running.remove(entry)
+                landed += sum(len(told.kills) for told in entry[0].told)
                 _show(entry[0])
                 yield entry[0]
         time.sleep(0.01)

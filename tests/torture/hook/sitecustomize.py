@@ -47,7 +47,7 @@ class Hook:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _EVENTS or os.getpid() != self.pid or (event == "open" and not _writes(arguments)):
             return
-        name = self._name(arguments[0])
+        name = self._name(arguments[0], _folder(event, arguments))
         if name is None:
             return
         self._note(event, name)
@@ -59,11 +59,12 @@ class Hook:
             if self.met == aim["nth"]:
                 self._count_down() if aim["delay"] else self._fire()
 
-    def _name(self, path: object) -> str | None:
-        """Below the root, the same in every attempt; None for a file elsewhere."""
+    def _name(self, path: object, folder: int = -1) -> str | None:
+        """Below the root, the same in every attempt; None for a file elsewhere. folder: a descriptor, or none."""
         try:
-            text = str(Path(os.fsdecode(path)).absolute())  # type: ignore[arg-type]
-        except TypeError:  # a descriptor
+            base = Path.cwd() if folder < 0 else Path(f"/proc/self/fd/{folder}").readlink()
+            text = str(base / os.fsdecode(path))  # type: ignore[arg-type]
+        except (TypeError, OSError):  # a descriptor; a folder that is gone
             return None
         if not text.startswith(self.root + os.sep):
             return None
@@ -106,6 +107,12 @@ class Hook:
 def _writes(arguments: tuple[Any, ...]) -> bool:
     _, mode, flags = (*arguments, None, 0)[:3]
     return any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool(flags & _WRITES)
+
+
+def _folder(event: str, arguments: tuple[Any, ...]) -> int:
+    """The descriptor of the folder a name is relative to, -1 where there is none."""
+    place = {"os.rename": 2, "os.remove": 1, "os.mkdir": 2, "os.rmdir": 1}.get(event)
+    return int(arguments[place]) if place is not None and len(arguments) > place else -1
 
 
 def _key(line: str) -> object:
