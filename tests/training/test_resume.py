@@ -231,6 +231,7 @@ def test_the_reference_is_kept_over_a_kill_and_made_anew_for_other_pairs(
     written = job.cached_reference.stat().st_mtime_ns
     train(job)
     assert job.cached_reference.stat().st_mtime_ns == written
+    job.checkpoint.unlink()  # as a finished stage does
     train(make_job(tmp_path, policy=stranger))
     assert job.cached_reference.stat().st_mtime_ns != written
 
