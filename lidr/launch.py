@@ -1,6 +1,6 @@
 """Starts the processes of a training on several devices, one a device, and ends all where one ends.
 
-torch's elastic agent does it for the devices of one node. `python -m lidr.launch DEVICES RUN STAGE` is the agent.
+torch's elastic agent does it for the devices of one node: `python -m lidr.launch DEVICES RUN STAGE PARENT`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def command(run: RunDirectory, stage: Stage, trainer: TrainerConfig) -> list[str
     Raises:
         StageError: there are several nodes and no SLURM to start processes on them.
     """
-    work = ["-m", "lidr.processes", str(run.root), stage.name]
+    work, own = ["-m", "lidr.processes", str(run.root), stage.name], str(os.getpid())
     if stage.kind is not StageKind.TRAINING or trainer.ranks == 1:
-        return [sys.executable, *work]
+        return [sys.executable, *work, "--parent", own]
     if trainer.nodes == 1:
-        return [sys.executable, "-m", "lidr.launch", str(trainer.devices), str(run.root), stage.name]
+        return [sys.executable, "-m", "lidr.launch", str(trainer.devices), str(run.root), stage.name, own]
     if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
         shape = [f"--nodes={trainer.nodes}", f"--ntasks-per-node={trainer.devices}"]
         return ["srun", *shape, "--kill-on-bad-exit=1", sys.executable, *work]
@@ -67,13 +67,13 @@ def _consequence(code: int) -> tuple[bool, bool]:
     return code == -signal.SIGTERM, code >= 0
 
 
-def main(devices: int, root: str, name: str) -> int:
+def main(devices: int, root: str, name: str, parent: int) -> int:
     """The agent: its exit code is 0 where every process's is."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    die_with_parent()
+    die_with_parent(parent)
     run, stage = RunDirectory(Path(root)), parse_stage(name)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # ours says it in a line
     try:
@@ -89,7 +89,9 @@ def main(devices: int, root: str, name: str) -> int:
                 max_restarts=0,
                 logs_specs=DefaultLogsSpecs(log_dir=scratch),
             )
-            elastic_launch(config, sys.executable)("-m", "lidr.processes", root, name)
+            elastic_launch(config, sys.executable)(
+                "-m", "lidr.processes", root, name, "--parent", str(os.getpid())
+            )
     except ChildFailedError as error:
         rank, failure = min(error.failures.items(), key=lambda f: (*_consequence(f[1].exitcode), f[0]))
         what = f"process {rank} of the {devices} of {stage.name}"
@@ -103,4 +105,4 @@ def main(devices: int, root: str, name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))

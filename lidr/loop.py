@@ -13,7 +13,7 @@ from lidr import jsonl, sharing
 from lidr.children import crashed
 from lidr.config import Processes, RunConfig, identity
 from lidr.errors import FullDiskError, LidrError
-from lidr.execute import done, ensure
+from lidr.execute import done, ensure, tidy
 from lidr.logs import logging_to
 from lidr.preflight import preflight
 from lidr.printable import inert
@@ -64,6 +64,7 @@ def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
         for place, stage in enumerate(plan, start=1):
             if done(stage, config, directory) is not None:
                 skipped += 1
+                tidy(stage, directory)
                 log.info("%s: done before (%d of %d)", stage.name, place, len(plan))
             else:
                 directory.set_status("running", stage.name)

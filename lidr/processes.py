@@ -9,10 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-from filelock import FileLock
 
 from lidr.children import (
     CRASHED,
@@ -28,6 +26,7 @@ from lidr.config import TrainerConfig, read_config
 from lidr.errors import FullDiskError, LidrError, StageError
 from lidr.execute import ensure, join
 from lidr.files import write_text
+from lidr.holding import in_turn
 from lidr.launch import command, error_file, error_files, log_file
 from lidr.logs import logging_to
 from lidr.shards import Shards
@@ -37,7 +36,6 @@ from lidr.synthesis.index import Share
 from lidr.work import Job, answer_share
 
 log = logging.getLogger(__name__)
-_ORPHAN_SECONDS = 30
 
 
 def run_stage(stage: Stage, run: RunDirectory, trainer: TrainerConfig, meanwhile: Callable[[], None]) -> None:
@@ -73,17 +71,24 @@ def _failure(stage: Stage, run: RunDirectory, code: int) -> StageError:
     return ended(f"the process of {stage.name}", code, log_file(run))
 
 
-def main(root: str, name: str) -> int:
-    """The stage's own process, or one of those that train together."""
-    die_with_parent()
+def main(root: str, name: str, parent: int | None = None) -> int:
+    """The stage's own process, or one of those that train together; `parent` is who started it, where it is known."""
+    die_with_parent(parent)
     run, stage = RunDirectory(Path(root)), parse_stage(name)
     config = read_config(run.root / "config.yaml")
     together = stage.kind is StageKind.TRAINING and config.trainer.ranks > 1
     rank = _rank() if together else 0
-    work = ensure if rank == 0 else join
     log_path = log_file(run, rank)
-    with logging_to(log_path), _alone(run) if rank == 0 else nullcontext():
-        code = _report(lambda: work(stage, config, run), stage.name, error_file(run, stage, rank), log_path)
+
+    def work() -> None:
+        if rank:
+            join(stage, config, run)
+            return
+        with _alone(run, stage):
+            ensure(stage, config, run)
+
+    with logging_to(log_path):
+        code = _report(work, stage.name, error_file(run, stage, rank), log_path)
         if together and code == CRASHED:
             # As a rank crashes where another one is gone, the agent says which ended first.
             error_file(run, stage, rank).unlink(missing_ok=True)
@@ -142,8 +147,8 @@ def _rank() -> int:
     return int(rank_zero_only.rank)  # type: ignore[attr-defined]
 
 
-def _alone(run: RunDirectory) -> FileLock:
-    return FileLock(run.root / ".stage.lock", timeout=_ORPHAN_SECONDS)
+def _alone(run: RunDirectory, stage: Stage) -> AbstractContextManager[None]:
+    return in_turn(run.root / ".stage.lock", f"{stage.name} or another stage")
 
 
 def _arguments() -> argparse.Namespace:
@@ -158,5 +163,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     given = _arguments()
     if given.shard is None:
-        sys.exit(main(given.run, given.stage))
+        sys.exit(main(given.run, given.stage, given.parent))
     sys.exit(shard(given.run, given.stage, given.shard, given.parent))

@@ -14,16 +14,14 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from lidr import machine, progress
 from lidr.config import Accelerator, EngineConfig, TrainerConfig
-from lidr.errors import StageError
+from lidr.holding import in_turn
 from lidr.stages import Stage
 from lidr.store import RunDirectory
 from lidr.supervise import Work, supervise
@@ -31,7 +29,6 @@ from lidr.synthesis.index import Share
 from lidr.synthesis.resume import Job, prepare, settle
 
 log = logging.getLogger(__name__)
-_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,26 +55,9 @@ class Shards:
     def log_file(self, share: Share) -> Path:
         return self.run.root / f"log-shard-{share.number}.txt"
 
-    @contextmanager
-    def held(self, share_number: int) -> Iterator[None]:
-        """Keeps other processes from writing as shard k; waits for one that is about to follow its dead parent.
-
-        Raises:
-            StageError: it lives on.
-        """
-        lock = FileLock(self.run.root / f".shard-{share_number}.lock", timeout=_PATIENCE_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise StageError(
-                f"a process of an earlier attempt still works as shard {share_number}",
-                where=str(self.root),
-                instead="end it, then run the same command again",
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def held(self, share_number: int) -> AbstractContextManager[None]:
+        """Keeps other processes from writing as shard k, as `lidr.holding.in_turn`."""
+        return in_turn(self.run.root / f".shard-{share_number}.lock", f"shard {share_number}")
 
     def leftovers(self) -> list[Path]:
         """Folders of shards, of this or of an earlier attempt; nobody writes into them."""

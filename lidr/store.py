@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from lidr import __version__
+from lidr import __version__, holding
 from lidr.config import RunConfig, differences, identity, identity_values, read_config, to_yaml
 from lidr.errors import LidrError, StageError
 from lidr.files import write_text
@@ -103,26 +102,9 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the directory for one process.
-
-        Raises:
-            LidrError: another process works here; names it.
-        """
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            owner = self.status().pid
-            raise LidrError(
-                f"another process (pid {owner}) works in this run",
-                where=str(self.root),
-                instead="wait for it, or end it",
-            ) from None
-        try:
+        """Holds the directory for one process, as `lidr.holding.alone`."""
+        with holding.alone(self.root):
             yield
-        finally:
-            lock.release()
 
     @property
     def ledger(self) -> Path:
@@ -220,15 +202,7 @@ class RunDirectory:
     def state(self) -> str:
         """to do, done, failed, running, or killed: marked as running, though no process holds the directory."""
         recorded = self.status().status
-        return "killed" if recorded == "running" and not self._is_held() else recorded
-
-    def _is_held(self) -> bool:
-        lock = FileLock(self.root / ".lock")
-        try:
-            with lock.acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
+        return "killed" if recorded == "running" and not holding.is_held(self.root) else recorded
 
     def set_status(
         self,

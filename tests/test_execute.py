@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_a_stage_runs_once(config: RunConfig, run: RunDirectory, monkeypatch: py
     assert first.counts["prompts"] == 5
     monkeypatch.setattr(work, "_WORK", {})
     assert ensure(PROMPTS, config, run) == first
+
+
+def test_a_finished_stage_keeps_no_checkpoint(config: RunConfig, run: RunDirectory) -> None:
+    run.folder(PROMPTS).mkdir(parents=True)
+    (run.folder(PROMPTS) / "last.ckpt").touch()
+    manifest = ensure(PROMPTS, config, run)
+    assert not (run.folder(PROMPTS) / "last.ckpt").exists()
+    assert not any(name.endswith(".ckpt") for name in manifest.outputs)
 
 
 def test_a_stage_that_fails_is_not_done(
@@ -100,7 +109,8 @@ def test_changed_values_inside_a_run_are_refused_with_the_keys(run: RunDirectory
 
 def test_two_loops_on_one_run_directory(run: RunDirectory) -> None:
     run.set_status("running")
-    with run.locked(), pytest.raises(LidrError, match="another process"), run.locked():
+    named = rf"another process \(pid {os.getpid()} on host .+, since \d{{4}}-.+\) works in this run -> wait"
+    with run.locked(), pytest.raises(LidrError, match=named), run.locked():
         pass
     assert run.state() == "killed"
     with run.locked():

@@ -192,7 +192,7 @@ def test_a_stages_process_leaves_its_error_as_a_line(
         raise fault
 
     monkeypatch.setattr(processes, "ensure", fail)
-    monkeypatch.setattr(processes, "die_with_parent", lambda: None)
+    monkeypatch.setattr(processes, "die_with_parent", lambda _: None)
     directory = RunDirectory.of(config)
     directory.open(config)
     assert processes.main(str(directory.root), RESPONSES.name) == code

@@ -5,7 +5,6 @@ Each kind of stage that takes time is killed once, training in both ways to run 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ import pytest
 
 from lidr.compose import compose_run
 from lidr.loop import run
+from tests.torture.kill_checks import content, differences
 
 SMALL = [
     "experiment=lab",
@@ -39,7 +39,6 @@ KILLS = {
     "training": "training/metrics.jsonl",
     "evaluating": "evaluation/lab/de.jsonl",
 }
-TIMES = {"seconds", "reference_seconds", "updated", "pid"}
 
 
 def command(outputs: Path, *overrides: str) -> list[str]:
@@ -66,28 +65,6 @@ def kill_when(process: subprocess.Popen[bytes], outputs: Path, appears: str) -> 
             return True
         time.sleep(0.002)
     return False
-
-
-def without_times(value: object) -> object:
-    if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
-    return [without_times(v) for v in value] if isinstance(value, list) else value
-
-
-def content(run: Path) -> dict[str, object]:
-    """Every file a run leaves but logs, locks and what was measured; of JSON files all but the times."""
-    files: dict[str, object] = {}
-    for path in sorted(p for p in run.rglob("*") if p.is_file()):
-        name = str(path.relative_to(run))
-        if path.name in ("log.txt", "timing.jsonl", "choices.json", "config.yaml") or path.suffix in (
-            ".lock",
-            ".pdf",
-        ):
-            continue
-        files[name] = (
-            without_times(json.loads(path.read_bytes())) if path.suffix == ".json" else path.read_bytes()
-        )
-    return files
 
 
 @pytest.fixture(scope="module")
@@ -125,5 +102,4 @@ def test_killed_and_resumed_equals_uninterrupted(
         assert kill_when(start(outputs, f"processes={processes}"), outputs, KILLS[when]), when
     resumed = content(finish(outputs, f"processes={processes}"))
     whole = content(next(uninterrupted.rglob("config.yaml")).parent)
-    assert resumed.keys() == whole.keys()
-    assert [name for name in resumed if resumed[name] != whole[name]] == []
+    assert list(differences(whole, resumed)) == []

@@ -151,7 +151,7 @@ def test_the_files_of_a_shard_whose_process_lives_on_are_not_taken(
     config, directory = before(whole, tmp_path / "outputs", SHARED[0])
     shards = Shards(directory, SHARED[0])
     shards.folder(Share(1, 2)).mkdir(parents=True)
-    monkeypatch.setattr("lidr.shards._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("lidr.holding._PATIENCE", 0.1)
     with shards.held(1), pytest.raises(StageError, match="an earlier attempt still works as shard 1"):
         ensure(SHARED[0], config, directory)
 

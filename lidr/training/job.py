@@ -24,7 +24,7 @@ class TrainingJob:
         pairs: pairs.jsonl.
         build_pairs: the pair stage, called before `pairs` is read; None where it is there.
         output: the model folder that is written, whole or not at all.
-        folder: metrics.jsonl, timing.jsonl, choices.json, reference.safetensors, and last.ckpt while running.
+        folder: metrics.jsonl, timing.jsonl, choices.json, reference.safetensors, and last.ckpt until all is done.
     """
 
     config: RunConfig

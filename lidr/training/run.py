@@ -163,13 +163,12 @@ class _Attempt:
         return done
 
     def save(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Writes the model folder; the checkpoint has served then."""
+        """Writes the model folder. The checkpoint stays until the training is marked as done."""
         model = self.policy
         if is_sharding(self.trainer):
             model = policy.unsharded(self.job, model, self.precision, self.ranks)
         if self.ranks.first:
             policy.save_policy(self.job, model, tokenizer)
-            self.job.checkpoint.unlink(missing_ok=True)
 
     @contextmanager
     def _step_log(self, steps: int, done: int) -> Iterator[list[pl.Callback]]:

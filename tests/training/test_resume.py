@@ -164,8 +164,19 @@ def test_resumed_equals_uninterrupted(
     assert not job.output.exists(), "a model folder is there whole or not at all"
     train(job)
     assert result(job) == uninterrupted[variant]
-    assert not job.checkpoint.exists()
     assert sorted(path.name for path in job.output.parent.iterdir()) == ["model", "training"]
+
+
+def test_a_kill_before_the_manifest_costs_the_steps_since_the_last_checkpoint(
+    make_job: MakeJob, tmp_path: Path, uninterrupted: dict[str, tuple[bytes, list[dict[str, Any]]]]
+) -> None:
+    """The model is written, the training not yet marked as done."""
+    variant = next(iter(VARIANTS))
+    job = make_job(tmp_path, VARIANTS[variant])
+    steps = train(job).steps
+    every = job.config.training.checkpoint_steps
+    assert train(job).resumed_from == (steps - 1) // every * every > 0
+    assert result(job) == uninterrupted[variant]
 
 
 @pytest.mark.parametrize("variant", ["shared-lora", "sparing-bf16"])
@@ -220,6 +231,7 @@ def test_the_reference_is_kept_over_a_kill_and_made_anew_for_other_pairs(
     written = job.cached_reference.stat().st_mtime_ns
     train(job)
     assert job.cached_reference.stat().st_mtime_ns == written
+    job.checkpoint.unlink()  # as a finished stage does
     train(make_job(tmp_path, policy=stranger))
     assert job.cached_reference.stat().st_mtime_ns != written
 
