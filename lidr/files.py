@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lidr.errors import FullDiskError, LidrError
 
+_IN_WORDS = "(os error "  # so libraries that are written in Rust, as safetensors, end what they say
 _NO_ROOM = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -26,7 +27,7 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         full = full_disk(error, path)
         if full is None:
             raise
@@ -35,13 +36,19 @@ def writing(path: Path) -> Iterator[None]:
 
 def full_disk(error: BaseException, path: Path) -> FullDiskError | None:
     """What an error comes to that says there is no room for a file; None for any other."""
-    if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+    number = error.errno if isinstance(error, OSError) else _errno(str(error))
+    if number not in _NO_ROOM:
         return None
     return FullDiskError(
-        _NO_ROOM[error.errno],
+        _NO_ROOM[number],
         where=str(path),
         instead="make room, then run the same command again: it goes on from what is written",
     )
+
+
+def _errno(text: str) -> int | None:
+    digits = text.rpartition(_IN_WORDS)[2].partition(")")[0] if _IN_WORDS in text else ""
+    return int(digits) if digits.isdecimal() else None
 
 
 def unusable(error: OSError) -> LidrError | None:
@@ -49,9 +56,10 @@ def unusable(error: OSError) -> LidrError | None:
     path = error.filename2 or error.filename
     if path is None or not error.strerror:
         return None
-    return LidrError(
+    where = os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path)
+    return full_disk(error, Path(where)) or LidrError(
         f"cannot be used ({error.strerror})",
-        where=os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path),
+        where=where,
         instead="mend its permissions or kind, or name another one",
     )
 

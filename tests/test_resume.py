@@ -32,7 +32,7 @@ KILLS = {
     "while training": "iteration-2/training/metrics.jsonl",
     "while evaluating": "iteration-2/evaluation/lab/de.jsonl",
 }
-TIMES = {"seconds", "reference_seconds", "updated", "pid"}
+TIMES = {"seconds", "reference_seconds", "updated", "pid", "check"}
 
 
 def command(outputs: Path, *overrides: str) -> list[str]:

@@ -8,18 +8,15 @@ network and no GPU. Each case is a process of its own, as when it is typed: abou
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.torture import configs, endpoint_answers, model_folders, prompt_sets, resumed, run_folders
-from tests.torture.case import Case, Given, Result, judged, typed
+from tests.torture import configs, endpoint_answers, forked, model_folders, prompt_sets, resumed, run_folders
+from tests.torture.case import Case, Result, judged, typed
 
 CASES: list[Case] = [
     *prompt_sets.CASES,
@@ -29,8 +26,6 @@ CASES: list[Case] = [
     *model_folders.CASES,
     *resumed.CASES,
 ]
-_SECONDS = 300.0
-_TIMED_OUT = 124
 
 
 def main() -> int:
@@ -57,10 +52,7 @@ def _side_by_side(cases: Sequence[Case], jobs: int) -> Iterator[Result]:
 
 
 def _forked(cases: Sequence[Case]) -> Iterator[Result]:
-    from lidr.commands import check, report, run, status  # noqa: F401  (before the first copy)
-    from lidr.evaluation import run as evaluation  # noqa: F401
-    from lidr.training import run as training  # noqa: F401
-
+    forked.warm()
     for case in cases:
         yield _shown(case, _in_a_folder(case, _copied))
 
@@ -72,49 +64,9 @@ def _in_a_folder(case: Case, act: Callable[[Case, Path], Result]) -> Result:
 
 def _copied(case: Case, folder: Path) -> Result:
     """The case in a copy of this process."""
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as output:
+    with ExitStack() as stack:
         given = case.prepare(folder, stack)
-        out, err = Path(output) / "out", Path(output) / "err"
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            os._exit(_command(given, folder, out, err))
-        code = _waited(child)
-        texts = [path.read_bytes().decode("utf-8", "surrogateescape") for path in (out, err)]
-    return judged(case, code, *texts)
-
-
-def _command(given: Given, folder: Path, out: Path, err: Path) -> int:
-    """What the interpreter does with a command, from its arguments to its exit code."""
-    from lidr.__main__ import main as lidr
-
-    for descriptor, path, flags in ((0, Path(os.devnull), os.O_RDONLY), (1, out, os.O_CREAT | os.O_WRONLY),
-                                    (2, err, os.O_CREAT | os.O_WRONLY)):  # fmt: skip
-        os.dup2(os.open(path, flags), descriptor)
-    os.chdir(given.cwd or folder)
-    os.environ.update(given.variables)
-    try:
-        code = lidr(given.words)
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
-
-
-def _waited(child: int) -> int:
-    ends = time.monotonic() + _SECONDS
-    while time.monotonic() < ends:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    return _TIMED_OUT
+        return judged(case, *forked.typed(given.words, given.cwd or folder, given.variables))
 
 
 def _shown(case: Case, result: Result) -> Result:
