@@ -65,8 +65,12 @@ def unusable(error: OSError) -> LidrError | None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """A temporary sibling to write; on disk, it takes the place of `path` when the block ends well.
+
+    Args:
+        path: of the file.
+        sync: wait until the disk has it; needless for what a command makes again.
 
     Raises:
         FullDiskError: there is no room for it; `path` is as it was.
@@ -75,15 +79,21 @@ def whole_file(path: Path) -> Iterator[Path]:
     with writing(path):
         try:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            if sync:
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text atomically, in UTF-8: a reader sees the old content or the new, never a part."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Writes a text as `write_bytes` does, in UTF-8."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), sync=sync)
+
+
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Writes a file atomically, as `whole_file`: a reader sees the old content or the new, never a part."""
+    with whole_file(path, sync=sync) as temporary:
+        temporary.write_bytes(data)

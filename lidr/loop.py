@@ -69,6 +69,7 @@ def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
                 directory.set_status("running", stage.name)
                 _execute(stage, config, directory, tracker)
             _collect(stage, config, directory, tracker)
+    directory.set_status("running", "report")
     report = build_report([directory.root], directory.root / "report")
     return RunResult(directory, report.markdown, len(plan), skipped)
 
