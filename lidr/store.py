@@ -53,6 +53,12 @@ class Manifest(BaseModel):
     seconds: float
     check: str | None = None
 
+    def text(self) -> str:
+        """What is written to disk: with the check sum over all the rest."""
+        stored = Manifest.model_validate_json(self.model_dump_json())  # as a reader has it
+        stored.check = stored.own_digest()
+        return stored.model_dump_json(indent=2) + "\n"
+
     def own_digest(self) -> str:
         """What `check` has to be."""
         return hashlib.sha256(self.model_dump_json(exclude={"check"}).encode()).hexdigest()
@@ -196,10 +202,9 @@ class RunDirectory:
             code_version=__version__,
             seconds=round(seconds, 3),
         )
-        stored = Manifest.model_validate_json(manifest.model_dump_json())  # as a reader has it
-        stored.check = stored.own_digest()
-        write_text(self.folder(stage) / MANIFEST, stored.model_dump_json(indent=2) + "\n")
-        return stored
+        text = manifest.text()
+        write_text(self.folder(stage) / MANIFEST, text)
+        return Manifest.model_validate_json(text)
 
     def check_outputs(self, manifest: Manifest) -> None:
         """Compares the files of a finished stage with what it wrote, by size, then by hash.
@@ -251,7 +256,7 @@ class RunDirectory:
         try:
             with lock.acquire(timeout=0):
                 return False
-        except Timeout:
+        except (Timeout, OSError):  # where nothing may be written, what is recorded stands
             return True
 
     def set_status(

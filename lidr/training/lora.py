@@ -19,9 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lidr.config import LoraConfig
 from lidr.errors import LidrError
+from lidr.files import whole_folder
 from lidr.hashing import sha256
 from lidr.models import is_adapter
-from lidr.training.saving import whole_folder
 
 ADAPTER = "default"
 ALL_LINEAR = "all-linear"

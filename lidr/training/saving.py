@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lidr.files import writing
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write into; it takes the place of `path` when the block ends well.
-
-    Raises:
-        FullDiskError: there is no room for it; `path` is as it was.
-    """
-    temporary, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
-    for leftover in (temporary, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    with writing(path):
-        try:
-            temporary.mkdir(parents=True)
-            yield temporary
-            for file in filter(Path.is_file, temporary.rglob("*")):
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-            if path.exists():
-                path.rename(old)
-            temporary.rename(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    shutil.rmtree(old, ignore_errors=True)
+from lidr.files import whole_folder
 
 
 def save_full(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:

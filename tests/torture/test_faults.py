@@ -16,12 +16,11 @@ from lidr.children import crashed
 from lidr.compose import compose_run
 from lidr.config import RunConfig
 from lidr.errors import FullDiskError
-from lidr.files import full_disk, unusable, write_text
+from lidr.files import full_disk, unusable, whole_folder, write_text
 from lidr.stages import parse_stage
 from lidr.store import RunDirectory
 from lidr.synthesis import generate
 from lidr.training.resume import StepLog
-from lidr.training.saving import whole_folder
 from tests.synthesis.make import SAMPLING, FakeEngine, answer, prompts
 from tests.torture.fault_groups import GROUPS
 from tests.torture.full_disk import Disk
