@@ -131,7 +131,7 @@ def _status(directory: RunDirectory) -> Iterator[None]:
             log.error("%s", error)
         stage = directory.status().stage
         text = inert(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        with suppress(FullDiskError):
+        with suppress(FullDiskError, OSError):
             directory.set_status("failed", stage, text)
         if isinstance(error, Exception) and not isinstance(error, LidrError):
             raise crashed(stage or "the run", error, directory.root / "log.txt") from error

@@ -93,7 +93,7 @@ def finished(*undone: str) -> Callable[[Path], Path]:
     """Puts a copy of the finished run into a folder, without the manifests of some stages; returns the run's."""
 
     def copy(folder: Path) -> Path:
-        shutil.copytree(template() / "outputs", folder / "outputs")
+        shutil.copytree(template() / "outputs", folder / "outputs", dirs_exist_ok=True)
         for stage in undone:
             (_root(folder) / stage / "stage.json").unlink()
         return _root(folder)
