@@ -20,7 +20,7 @@ SAMPLED = SamplingConfig(max_new_tokens=48, repetition_penalty=1.0, temperature=
 REQUESTS = [
     Request(f"{code}{i}", render_prompt(problem, code))
     for code in ("en", "ru")
-    for i, problem in enumerate(problems("test")[:6])
+    for i, problem in enumerate(problems("test")[:4])
 ]
 
 
@@ -39,16 +39,22 @@ def answers(precision: Precision, sampling: SamplingConfig, threads: int, size: 
     return {c.key: c for some in own.stream(REQUESTS, sampling) for c in some}
 
 
-@pytest.mark.parametrize("precision", list(Precision), ids=str)
-@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("precision", "sampling", "threads"),
+    [
+        (Precision.FP32, GREEDY, 2),
+        (Precision.FP32, SAMPLED, 1),
+        (Precision.BF16, GREEDY, 1),
+        (Precision.BF16, SAMPLED, 2),
+    ],
+)
 def test_the_same_seed_and_threads_are_the_same_answers_in_any_batch(
     precision: Precision, sampling: SamplingConfig, threads: int
 ) -> None:
-    assert answers(precision, sampling, threads, 12) == answers(precision, sampling, threads, 5)
+    assert answers(precision, sampling, threads, 8) == answers(precision, sampling, threads, 3)
 
 
 def test_other_threads_are_the_same_up_to_rounding() -> None:
-    """Where no two tokens are nearly alike the answers are the same: 11 of 12 at least, in fp32."""
-    one, two = (answers(Precision.FP32, GREEDY, threads, 12) for threads in (1, 2))
+    """Where no two tokens are nearly alike the answers are the same: 7 of 8 at least, in fp32."""
+    one, two = (answers(Precision.FP32, GREEDY, threads, 8) for threads in (1, 2))
     assert sum(one[key] == two[key] for key in one) >= len(one) - 1
