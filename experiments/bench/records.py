@@ -5,7 +5,8 @@
 
 `--pairs` takes counts of prompts: prompts, answers and translations of as many are written, then pairs and their audit
 are made of them, by the filters and the detectors of a run. `--report` takes counts of records: a run folder that holds
-as many is opened by `lidr report`. Each is a process of its own; peak is the largest resident size it had.
+as many is opened by `lidr report`. Each is a process of its own; peak is the largest resident size it had. Seconds are
+those that it had a core, so that they can be compared on a machine that is shared.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ ARTICLE = {
 
 @dataclass(frozen=True)
 class Taken:
-    """What making or reading `count` took. size: bytes of the files that were read; page: of `report.html`."""
+    """What making or reading `count` took.
+
+    size: bytes of the files that were read. page: of `report.html`. seconds: of a core.
+    """
 
     count: int
     size: int
@@ -106,9 +110,9 @@ def pairs(folder: Path, count: int) -> Taken:
     """Pairs and audit of so many prompts."""
     config = _config(folder, count)
     size = write(folder / "iteration-1", config, count)
-    started, own = time.perf_counter(), folder / "iteration-1"
+    started, own = time.process_time(), folder / "iteration-1"
     audit = build_pairs(own / "prompts", own / "responses", own / "translations", own / "pairs", config)
-    return Taken(count, size, time.perf_counter() - started, _peak(), kept=int(audit["kept"]))
+    return Taken(count, size, time.process_time() - started, _peak(), kept=int(audit["kept"]))
 
 
 def report(folder: Path, count: int) -> Taken:
@@ -120,10 +124,10 @@ def report(folder: Path, count: int) -> Taken:
     run.open(config)
     run.set_status("done")
     size = write(run.root / "iteration-1", config, prompts) + _write_pairs(run.root / "iteration-1", prompts)
-    started = time.perf_counter()
+    started = time.process_time()
     paths = build_report([run.root], folder / "report")
     return Taken(
-        prompts * a_prompt, size, time.perf_counter() - started, _peak(), page=paths.page.stat().st_size
+        prompts * a_prompt, size, time.process_time() - started, _peak(), page=paths.page.stat().st_size
     )
 
 
