@@ -20,7 +20,7 @@ SAMPLED = SamplingConfig(max_new_tokens=48, repetition_penalty=1.0, temperature=
 REQUESTS = [
     Request(f"{code}{i}", render_prompt(problem, code))
     for code in ("en", "ru")
-    for i, problem in enumerate(problems("test")[:4])
+    for i, problem in enumerate(problems("test")[:3])
 ]
 
 
@@ -40,21 +40,17 @@ def answers(precision: Precision, sampling: SamplingConfig, threads: int, size: 
 
 
 @pytest.mark.parametrize(
-    ("precision", "sampling", "threads"),
-    [
-        (Precision.FP32, GREEDY, 2),
-        (Precision.FP32, SAMPLED, 1),
-        (Precision.BF16, GREEDY, 1),
-        (Precision.BF16, SAMPLED, 2),
-    ],
+    ("precision", "sampling"),
+    [(Precision.FP32, SAMPLED), (Precision.BF16, GREEDY), (Precision.BF16, SAMPLED)],
 )
 def test_the_same_seed_and_threads_are_the_same_answers_in_any_batch(
-    precision: Precision, sampling: SamplingConfig, threads: int
+    precision: Precision, sampling: SamplingConfig
 ) -> None:
-    assert answers(precision, sampling, threads, 8) == answers(precision, sampling, threads, 3)
+    """Greedy in fp32, with two threads: `test_transformers.py`."""
+    assert answers(precision, sampling, 1, 8) == answers(precision, sampling, 1, 3)
 
 
 def test_other_threads_are_the_same_up_to_rounding() -> None:
-    """Where no two tokens are nearly alike the answers are the same: 7 of 8 at least, in fp32."""
-    one, two = (answers(Precision.FP32, GREEDY, threads, 8) for threads in (1, 2))
+    """Where no two tokens are nearly alike the answers are the same: 5 of 6 at least, in fp32."""
+    one, two = (answers(Precision.FP32, GREEDY, threads, 6) for threads in (1, 2))
     assert sum(one[key] == two[key] for key in one) >= len(one) - 1

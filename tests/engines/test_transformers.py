@@ -296,6 +296,6 @@ def test_running_out_of_memory_with_one_request_asks_for_more(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Decoder, "admit", fail)
+    monkeypatch.setattr(Decoder, "step", fail)
     with pytest.raises(LidrError, match=r"up to 1 requests .* -> take a machine with more memory"):
         answers(TransformersEngine(tiny.model(), chat, 1).stream(REQUESTS, GREEDY))
