@@ -59,6 +59,7 @@ def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
 
     log.info("run %s", directory.root)
     plan = stages(config)
+    _check_finished(plan, directory)
     skipped = 0
     with Tracker(config, directory.root, identity(config)) as tracker:
         for place, stage in enumerate(plan, start=1):
@@ -72,6 +73,14 @@ def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
     directory.set_status("running", "report")
     report = build_report([directory.root], directory.root / "report")
     return RunResult(directory, report.markdown, len(plan), skipped)
+
+
+def _check_finished(plan: list[Stage], directory: RunDirectory) -> None:
+    """Looks at all files of finished stages before any is read; each is hashed once in this process."""
+    for stage in plan:
+        manifest = directory.manifest(stage)
+        if manifest is not None:
+            directory.check_outputs(manifest)
 
 
 def _execute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: Tracker) -> None:

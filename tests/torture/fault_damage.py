@@ -73,7 +73,7 @@ def _damaged(name: str, way: str, damage: Callable[[Path], None], stage: str, ma
             """Does what the line says."""
             found = _DELETE.search(met.err.splitlines()[-1]) if met.code else None
             for path in (found[1] or found[2]).split(" and ") if found else ():
-                (folder / path).unlink()
+                (folder / path).unlink(missing_ok=True)
             return fault.run(folder)
 
         return judged(f"{name} {way}", folder, met, says, mend, may_pass=may_pass, redone=(stage,))
