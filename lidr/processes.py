@@ -25,7 +25,7 @@ from lidr.children import (
 from lidr.config import TrainerConfig, read_config
 from lidr.errors import FullDiskError, LidrError, StageError
 from lidr.execute import ensure, join
-from lidr.files import write_text
+from lidr.files import unusable, write_text
 from lidr.holding import in_turn
 from lidr.launch import command, error_file, error_files, log_file
 from lidr.logs import logging_to
@@ -137,6 +137,8 @@ def _leave(error: LidrError, path: Path, code: int) -> int:
         write_text(path, str(error))
     except FullDiskError:
         return FULL_DISK
+    except OSError:  # as on a file system that became read-only; the log has the line
+        return code
     return code
 
 
@@ -160,8 +162,15 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _start(given: argparse.Namespace) -> int:
+    try:
+        if given.shard is None:
+            return main(given.run, given.stage, given.parent)
+        return shard(given.run, given.stage, given.shard, given.parent)
+    except OSError as error:  # the log or the lock cannot be opened
+        sys.stderr.write(f"{unusable(error) or error}\n")
+        return CRASHED
+
+
 if __name__ == "__main__":
-    given = _arguments()
-    if given.shard is None:
-        sys.exit(main(given.run, given.stage, given.parent))
-    sys.exit(shard(given.run, given.stage, given.shard, given.parent))
+    sys.exit(_start(_arguments()))

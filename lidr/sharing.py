@@ -217,7 +217,7 @@ def _manifest(source: RunDirectory, stage: Stage) -> Manifest:
 
 def _write_manifest(folder: Path, manifest: Manifest, name: str) -> None:
     taken = manifest.model_copy(update={"taken_from": manifest.taken_from or name})
-    write_text(folder / MANIFEST, taken.model_dump_json(indent=2) + "\n")
+    write_text(folder / MANIFEST, taken.text())
 
 
 def _copy(source: RunDirectory, origin: Path, target: Path, manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lidr import __version__, holding
 from lidr.config import RunConfig, differences, identity, identity_values, read_config, to_yaml
@@ -23,6 +23,7 @@ from lidr.stages import Stage
 
 MANIFEST = "stage.json"
 STAGE_SCHEMA = 1
+_LISTED = 3
 
 
 class OutputFile(BaseModel):
@@ -38,8 +39,10 @@ class Manifest(BaseModel):
     config: the values that defined the stage, by dotted key. inputs: digests of what it read.
     outputs: files it wrote, by path below the run directory. seconds: wall clock of the last attempt.
     taken_from: the run that computed it, where it was copied from another one.
+    check: SHA-256 of all the rest, None in those of earlier versions.
     """
 
+    model_config = ConfigDict(extra="forbid")
     schema_version: int
     stage: str
     config: dict[str, Any]
@@ -49,6 +52,17 @@ class Manifest(BaseModel):
     code_version: str
     seconds: float
     taken_from: str | None = None
+    check: str | None = None
+
+    def text(self) -> str:
+        """What is written to disk: with the check sum over all the rest."""
+        stored = Manifest.model_validate_json(self.model_dump_json())  # as a reader has it
+        stored.check = stored.own_digest()
+        return stored.model_dump_json(indent=2) + "\n"
+
+    def own_digest(self) -> str:
+        """What `check` has to be."""
+        return hashlib.sha256(self.model_dump_json(exclude={"check"}).encode()).hexdigest()
 
     def digest(self, below: str = "") -> str:
         """One hash over the stage's results, or those below a path: what a stage downstream records as its input."""
@@ -136,9 +150,11 @@ class RunDirectory:
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
         except (ValidationError, OSError) as error:
+            raise StageError("not a readable manifest", where=str(path), instead=_delete([path])) from error
+        if manifest.check is not None and manifest.check != manifest.own_digest():
             raise StageError(
-                "not a readable manifest", where=str(path), instead=f"delete {path.parent}"
-            ) from error
+                "is not what the stage wrote (another check sum)", where=str(path), instead=_delete([path])
+            )
         if manifest.schema_version != STAGE_SCHEMA or manifest.stage != stage.name:
             raise StageError(
                 f"is the manifest of {short(manifest.stage)!r} in schema {manifest.schema_version}",
@@ -171,23 +187,39 @@ class RunDirectory:
             code_version=__version__,
             seconds=round(seconds, 3),
         )
-        text = manifest.model_dump_json(indent=2)
-        write_text(self.folder(stage) / MANIFEST, text + "\n")
+        text = manifest.text()
+        write_text(self.folder(stage) / MANIFEST, text)
         return Manifest.model_validate_json(text)
 
     def check_outputs(self, manifest: Manifest) -> None:
-        """Raises StageError where a file of a finished stage is gone or has another size."""
-        for name, file in manifest.outputs.items():
-            path = self.root / name
-            if not path.is_file() or path.stat().st_size != file.bytes:
-                found = (
-                    f"has {path.stat().st_size} bytes, not {file.bytes}" if path.is_file() else "is missing"
-                )
-                raise StageError(
-                    f"{name}, written by the finished stage {manifest.stage}, {found}",
-                    where=str(self.root),
-                    instead=f"put the file back, or delete {self.root / manifest.stage} and run again",
-                )
+        """Compares the files of a finished stage with what it wrote, by size, then by hash.
+
+        Raises:
+            StageError: some are gone, or others now; names them and what to delete for the stage to make them anew.
+        """
+        damage = {name: self._damage(name, file) for name, file in manifest.outputs.items()}
+        damaged = [name for name, found in damage.items() if found]
+        if not damaged:
+            return
+        first, *others = damaged
+        more = f"; nor as they were: {', '.join(others[:_LISTED])}" if others else ""
+        more += f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
+        own = [self.root / name for name in damaged if (self.root / name).exists()]
+        stage = self.root / manifest.stage
+        unwanted = [*own, stage / MANIFEST] if len(damaged) <= _LISTED else [stage]
+        raise StageError(
+            f"{first}, written by the finished stage {manifest.stage}, {damage[first]}{more}",
+            where=str(self.root),
+            instead=f"put {'it' if not others else 'them'} back, or {_delete(unwanted)}",
+        )
+
+    def _damage(self, name: str, file: OutputFile) -> str | None:
+        path = self.root / name
+        if not path.is_file():
+            return "is missing"
+        if (size := path.stat().st_size) != file.bytes:
+            return f"has {size} bytes, not {file.bytes}"
+        return None if sha256(path) == file.sha256 else "has other bytes than it wrote (another SHA-256)"
 
     def status(self) -> RunStatus:
         path = self.root / "status.json"
@@ -220,6 +252,11 @@ class RunDirectory:
             updated=time.time(),
         )
         write_text(self.root / "status.json", record.model_dump_json(indent=2) + "\n")
+
+
+def _delete(paths: Iterable[Path]) -> str:
+    """What to type about files of a stage that are not what it wrote; what it still has stays."""
+    return f"delete {' and '.join(map(str, paths))} and run the same command again: only that is made anew"
 
 
 def describe(config: RunConfig) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lidr import work
 from lidr.compose import compose_run
 from lidr.config import RunConfig
 from lidr.errors import LidrError, StageError
 from lidr.execute import done, ensure
-from lidr.hashing import fingerprint
+from lidr.hashing import fingerprint, sha256
 from lidr.stages import Stage, StageKind, parse_stage, stages
 from lidr.store import MANIFEST, RunDirectory
 
@@ -96,6 +99,97 @@ def test_a_broken_manifest_is_named(config: RunConfig, run: RunDirectory) -> Non
     (run.folder(PROMPTS) / MANIFEST).write_text("{")
     with pytest.raises(StageError, match="manifest"):
         done(PROMPTS, config, run)
+
+
+def test_another_byte_is_found_by_its_hash_and_only_that_is_made_anew(
+    config: RunConfig, run: RunDirectory
+) -> None:
+    ensure(PROMPTS, config, run)
+    folder = run.folder(PROMPTS)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    path = folder / "de.jsonl"
+    path.write_bytes(before["de.jsonl"].replace(b"a", b"b", 1))
+    with pytest.raises(StageError) as error:
+        done(PROMPTS, config, run)
+    assert str(error.value) == (
+        f"{run.root}: iteration-1/prompts/de.jsonl, written by the finished stage iteration-1/prompts, has other"
+        f" bytes than it wrote (another SHA-256) -> put it back, or delete {path} and {folder / MANIFEST} and run"
+        " the same command again: only that is made anew"
+    )
+    path.unlink()
+    (folder / MANIFEST).unlink()
+    ensure(PROMPTS, config, run)
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.name != MANIFEST} == {
+        name: data for name, data in before.items() if name != MANIFEST
+    }
+
+
+def test_all_files_that_are_damaged_are_named_at_once(config: RunConfig, run: RunDirectory) -> None:
+    ensure(PROMPTS, config, run)
+    folder = run.folder(PROMPTS)
+    (folder / "es.jsonl").unlink()
+    (folder / "ru.jsonl").write_bytes(b"")
+    with pytest.raises(
+        StageError, match=r"es.jsonl, .* is missing; nor as they were: .*ru.jsonl -> .* delete"
+    ) as error:
+        done(PROMPTS, config, run)
+    assert f"delete {folder / 'ru.jsonl'} and {folder / MANIFEST} and run" in str(error.value)
+    for code in ("en", "de", "fr"):
+        (folder / f"{code}.jsonl").write_bytes(b"")
+    with pytest.raises(StageError, match=f"delete {folder} and run"):
+        done(PROMPTS, config, run)
+
+
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, RunDirectory]:
+    outputs = tmp_path_factory.mktemp("prompted")
+    config = compose_run(["experiment=lab", "prompts.limit=5", f"paths.outputs={outputs}", "tracking=none"])
+    directory = RunDirectory.of(config)
+    directory.open(config)
+    ensure(PROMPTS, config, directory)
+    return config, directory
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=60, deadline=None)
+def test_a_manifest_with_another_bit_is_found_or_says_the_same(
+    prompted: tuple[RunConfig, RunDirectory], place: float, bit: int
+) -> None:
+    config, run = prompted
+    path = run.folder(PROMPTS) / MANIFEST
+    whole, stands = path.read_bytes(), run.manifest(PROMPTS)
+    data = bytearray(whole)
+    data[int(place * len(data))] ^= 1 << bit
+    path.write_bytes(data)
+    try:
+        assert done(PROMPTS, config, run) == stands
+    except StageError as error:
+        assert "->" in str(error)  # noqa: PT017  (either is right)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_manifest_of_an_earlier_version_has_no_check_sum(
+    prompted: tuple[RunConfig, RunDirectory],
+) -> None:
+    config, run = prompted
+    path = run.folder(PROMPTS) / MANIFEST
+    whole = path.read_text()
+    values = json.loads(whole)
+    del values["check"]
+    path.write_text(json.dumps(values))
+    assert done(PROMPTS, config, run) is not None
+    path.write_text(whole)
+
+
+def test_a_file_that_took_anothers_place_is_hashed_anew_whatever_the_clock_says(tmp_path: Path) -> None:
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"1")
+    other.write_bytes(b"2")
+    first = sha256(path)
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
+    assert sha256(path) != first
 
 
 def test_changed_values_inside_a_run_are_refused_with_the_keys(run: RunDirectory, config: RunConfig) -> None:

@@ -59,3 +59,17 @@ def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path: Path) -> No
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n{"a": 2}\n')
     assert list(jsonl.read(path)) == [{"a": 1}, {"a": 2}]
+
+
+def test_unwanted_records_are_not_decoded_and_counted_all_the_same(tmp_path: Path) -> None:
+    """Where the id does not stand first, or is escaped, a line is decoded in any case."""
+    path = tmp_path / "a.jsonl"
+    first = b'{"id": "a", "x": 1}\n{"id": "b", broken}\n{"x": 2, "id": "b"}\n\n'
+    path.write_bytes(first + b'{"id": "\\u0062"}\n{"id": "\xc3\xa4"}\n{"id": "b')
+    found = list(jsonl.lines_of(path, lambda identity: identity in ("a", "\u00e4")))
+    assert [None if line is None else (line.number, line.record) for line in found] == [
+        (1, {"id": "a", "x": 1}), None, (3, {"x": 2, "id": "b"}), (5, {"id": "b"}), (6, {"id": "\u00e4"}),
+    ]  # fmt: skip
+    with pytest.raises(LidrError, match=r"a\.jsonl:2: the line is not readable"):
+        list(jsonl.lines_of(path, lambda _: True))
+    assert jsonl.whole_lines(path) == 6

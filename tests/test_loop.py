@@ -98,7 +98,7 @@ def test_a_crash_ends_as_failed_and_names_its_stage(tmp_path: Path, monkeypatch:
         raise MemoryError("no room")
 
     monkeypatch.setitem(work._WORK, StageKind.PROMPTS, crash)
-    with pytest.raises(StageError, match=r"iteration-1/prompts failed \(MemoryError: no room\) -> see"):
+    with pytest.raises(StageError, match=r"prompts ran out of memory \(MemoryError: no room\) -> end what"):
         run(config(tmp_path, NO_ANSWERS))
     (root,) = (p.parent for p in tmp_path.rglob("status.json"))
     status = json.loads((root / "status.json").read_text())

@@ -221,16 +221,25 @@ def shown(text: str) -> str:
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float:
-    """What Retry-After asks for, in seconds; 0 where it asks for nothing or is unreadable."""
+    """What Retry-After asks for, in seconds; 0 where it asks for nothing or is unreadable.
+
+    A date is one of the server's clock, and so is compared with the answer's own, where it has one.
+    """
     value = headers.get("retry-after", "")
     try:
         return max(0.0, min(float(value), 1e9))
     except ValueError:
         pass
+    until, now = _moment(value), _moment(headers.get("date", ""))
+    return 0.0 if until is None else max(0.0, until - (time.time() if now is None else now))
+
+
+def _moment(value: str) -> float | None:
+    """Seconds since 1970 of a date in a header, None where it is none."""
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return parsedate_to_datetime(value).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError, OSError):
-        return 0.0
+        return None
 
 
 @dataclass(frozen=True)

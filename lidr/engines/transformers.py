@@ -26,7 +26,9 @@ from lidr.engines.paged import PagedEngine, serves
 from lidr.engines.plain import PlainEngine
 from lidr.engines.prepare import Prepared, windows
 from lidr.engines.probe import Probe, disagreement
+from lidr.errors import LidrError
 from lidr.machine import GIB
+from lidr.memory import ran_out
 
 log = logging.getLogger(__name__)
 _SHARE = 0.6  # of the available memory that keys and values may take
@@ -43,6 +45,7 @@ class TransformersEngine:
         batch_size: requests under way at the same time, at most.
         token_budget: tokens whose keys and values are held, at most; None for what fits into memory.
         seed: for sampling.
+        section: where the engine stands in the configuration, for messages.
     """
 
     def __init__(
@@ -52,9 +55,10 @@ class TransformersEngine:
         batch_size: int,
         token_budget: int | None = None,
         seed: int = 0,
+        section: str = "engine",
     ) -> None:
         self.model, self.chat = model, chat
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.section = batch_size, seed, section
         self._budget = token_budget
         self._endings = Endings(chat, stop_ids(model, chat))
         self._context: int | None = getattr(
@@ -67,10 +71,18 @@ class TransformersEngine:
     def stream(
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
     ) -> Iterator[list[Completion]]:
-        """See `lidr.engines.base.Engine`. The model has its own attention again afterwards."""
+        """See `lidr.engines.base.Engine`. The model has its own attention again afterwards.
+
+        Raises:
+            LidrError: memory ran out; names what to type.
+        """
         try:
             with self._laid_out.used():
                 yield from self._stream(requests, sampling, done)
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+            raise self._out_of_memory() from error
         finally:
             base_model(self.model).set_attn_implementation(self._attention)
 
@@ -133,6 +145,16 @@ class TransformersEngine:
     def _plain(self) -> PlainEngine:
         base_model(self.model).set_attn_implementation(self._attention)
         return PlainEngine(self.model, self.chat, self._endings, self.batch_size, self.seed)
+
+    def _out_of_memory(self) -> LidrError:
+        where, half = f"{self.section}.batch_size", self.batch_size // 2
+        lower = f"type {where}={half}: the run goes on from what is answered"
+        least = "take a machine with more memory, a smaller model, or shorter answers"
+        return LidrError(
+            f"memory ran out while up to {self.batch_size} requests were answered at the same time",
+            where=where,
+            instead=lower if half else least,
+        )
 
     def _token_budget(self) -> int:
         if self._budget is None:

@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 from lidr import machine
 from lidr.config import Accelerator, EngineConfig, ModelConfig, VllmConfig
 from lidr.errors import LidrError
+from lidr.memory import ran_out
 from lidr.models import adapter_config, dtype, is_adapter, load_config, whole_weights
 
 log = logging.getLogger(__name__)
@@ -220,8 +221,7 @@ def _reason(error: Exception) -> str:
 
 
 def _advice(error: Exception, reason: str) -> str:
-    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if memory or any(part in reason.lower() for part in _OUT_OF_MEMORY):
+    if ran_out(error) or any(part in reason.lower() for part in _OUT_OF_MEMORY):
         return (
             "type a smaller engine.batch_size or engine.token_budget, another engine.vllm.memory_share,"
             " or a larger engine.vllm.tensor_parallel"

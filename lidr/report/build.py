@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidr.errors import LidrError
+from lidr.files import write_text
 from lidr.report import figures, writers
 from lidr.report.frame import tidy
 from lidr.report.page import write_page
@@ -51,10 +52,10 @@ def build_report(run_dirs: Sequence[Path], out: Path) -> ReportPaths:
     parts = list(sections(runs, frame, figure_paths))
     table_paths = [path for part in parts for grid in part.grids for path in writers.write(grid, tables)]
     tidy_path = tables / "scores.csv"
-    tidy_path.write_text(writers.frame_to_csv(frame), encoding="utf-8", newline="\n")
+    write_text(tidy_path, writers.frame_to_csv(frame), sync=False)
     text = "\n".join(_lines(runs, parts))
     report, page = out / "report.md", out / "report.html"
-    report.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    write_text(report, text, sync=False)
     write_page(page, runs, frame, parts)
     return ReportPaths(report, page, (tidy_path, *table_paths), tuple(figure_paths))
 

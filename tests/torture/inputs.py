@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.torture import configs, endpoint_answers, model_folders, prompt_sets, resumed, run_folders
+from tests.torture import configs, endpoint_answers, forked, model_folders, prompt_sets, resumed, run_folders
 from tests.torture.case import Case, Result, judged, typed
-from tests.torture.started import copied, warm_up
+from tests.torture.started import warm_up
 
 CASES: list[Case] = [
     *prompt_sets.CASES,
@@ -27,7 +27,6 @@ CASES: list[Case] = [
     *model_folders.CASES,
     *resumed.CASES,
 ]
-_SECONDS = 300.0
 
 
 def main() -> int:
@@ -65,12 +64,9 @@ def _in_a_folder(case: Case, act: Callable[[Case, Path], Result]) -> Result:
 
 def _copied(case: Case, folder: Path) -> Result:
     """The case in a copy of this process."""
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as output:
+    with ExitStack() as stack:
         given = case.prepare(folder, stack)
-        out, err = Path(output) / "out", Path(output) / "err"
-        code = copied(given.words, given.cwd or folder, given.variables, out, err).wait(_SECONDS)
-        texts = [path.read_bytes().decode("utf-8", "surrogateescape") for path in (out, err)]
-    return judged(case, code, *texts)
+        return judged(case, *forked.typed(given.words, given.cwd or folder, given.variables))
 
 
 def _shown(case: Case, result: Result) -> Result:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lidr.files import whole_file
+from lidr.files import write_text
 from lidr.report.page.collect import collect
 from lidr.report.page.document import document
 from lidr.report.page.selection import Limits
@@ -38,5 +38,4 @@ def write_page(
         FullDiskError: there is no room for the file.
     """
     text = document(runs, frame, sections, collect(runs, limits or Limits()))
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_text(path, text, sync=False)

@@ -91,7 +91,7 @@ def collect(runs: Sequence[Run], limits: Limits) -> Collected:
     table, shown, there, is_full = Table(limits.text), Counter[Kind](), Counter[Kind](), False
     for (place, unit), most_records, most_size in zip(listed, records, sizes, strict=True):
         selection = Selection(partial(Bundle, limits.text, unit.candidates), most_records, most_size)
-        for identity, put in unit.stream():
+        for identity, put in unit.stream(selection.wants):
             selection.add(identity, put)
         for record in _judged(unit, selection, judges[place]):
             table.add(record)

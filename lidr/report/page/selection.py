@@ -61,6 +61,10 @@ class Selection(Generic[T]):
         self.records = 0
         self.size = 0
 
+    def wants(self, identity: str) -> bool:
+        """Whether `add` would keep something of this prompt."""
+        return self._bar is None or identity in self._kept or rank(identity) < self._bar
+
     def add(self, identity: str, put: Callable[[T], None]) -> None:
         """Puts something into a prompt's holder, if the prompt is still in; others may have to leave for it."""
         holder = self._kept.get(identity)

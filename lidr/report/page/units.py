@@ -20,6 +20,7 @@ from lidr.synthesis.read import directions
 
 _NOT_MEASURES = ("id", "language")
 Put = tuple[str, Callable[[Bundle], None]]
+Wants = Callable[[str], bool]
 
 
 class Kind(StrEnum):
@@ -67,23 +68,22 @@ class LoopUnit:
         records = sum(map(jsonl.whole_lines, answered)) + self._candidates_in_all()
         return Need(records, sum(path.stat().st_size for path in files))
 
-    def stream(self) -> Iterator[Put]:
-        """Every record with its prompt's id. The pairs' total counts the dropped candidates as well."""
+    def stream(self, wants: Wants = lambda _: True) -> Iterator[Put]:
+        """Every record of a wanted prompt with its id. The pairs' total counts the dropped candidates as well."""
         t = self.iteration - 1
         for path in self._files("prompts"):
-            for r in _records(path):
+            for r in _records(path, wants):
                 prompt = Prompt(
                     _text(r, "id"), _text(r, "language"), _text(r, "prompt"), _text_or_none(r, "answer")
                 )
                 yield prompt.id, lambda b, prompt=prompt: b.put_prompt(prompt)  # type: ignore[misc]
         for path in self._files("responses"):
-            yield from _responses(path, t, Kind.ANSWER, self.totals)
+            yield from _responses(path, t, Kind.ANSWER, self.totals, wants)
         for path in self._files("translations"):
-            for r in _records(path):
-                self.totals[Kind.TRANSLATION] += 1
+            for r in _records(path, wants, self.totals, Kind.TRANSLATION):
                 translation = _translation(r)
                 yield translation.id, lambda b, x=translation: b.put_translation(x)  # type: ignore[misc]
-        for r in (r for path in _parts(self.pairs_path) for r in _records(path)):
+        for r in (r for path in _parts(self.pairs_path) for r in _records(path, wants)):
             pair = _pair(r)
             yield pair.id, lambda b, pair=pair: b.put_pair(pair)  # type: ignore[misc]
         self.totals[Kind.PAIR] = self._candidates_in_all()
@@ -122,11 +122,11 @@ class BenchmarkUnit:
         files = [path for t in self._iterations for path in self._files(t)]
         return Need(sum(map(jsonl.whole_lines, files)), sum(path.stat().st_size for path in files))
 
-    def stream(self) -> Iterator[Put]:
+    def stream(self, wants: Wants = lambda _: True) -> Iterator[Put]:
         for t in self._iterations:
             for path in self._files(t):
-                yield from _responses(path, t, Kind.BENCHMARK, self.totals)
-            for r in (r for path in _parts(self._folder(t) / OUTCOMES) for r in _records(path)):
+                yield from _responses(path, t, Kind.BENCHMARK, self.totals, wants)
+            for r in (r for path in _parts(self._folder(t) / OUTCOMES) for r in _records(path, wants)):
                 values = {k: float(v) for k, v in r.items() if k not in _NOT_MEASURES}
                 outcome = Outcome(_text(r, "id"), _text(r, "language"), values)
                 yield outcome.id, lambda b, t=t, x=outcome: b.put_outcome(t, x)  # type: ignore[misc]
@@ -155,13 +155,19 @@ def _parts(path: Path) -> list[Path]:
     return [part for part in (path, *shards) if part.exists()]
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    return (line.record for line in jsonl.lines(path))
+def _records(
+    path: Path, wants: Wants, totals: Counter[Kind] | None = None, kind: Kind = Kind.ANSWER
+) -> Iterator[dict[str, Any]]:
+    """Of the wanted prompts; `totals` counts those of all."""
+    for line in jsonl.lines_of(path, wants):
+        if totals is not None:
+            totals[kind] += 1
+        if line is not None:
+            yield line.record
 
 
-def _responses(path: Path, iteration: int, kind: Kind, totals: Counter[Kind]) -> Iterator[Put]:
-    for r in _records(path):
-        totals[kind] += 1
+def _responses(path: Path, iteration: int, kind: Kind, totals: Counter[Kind], wants: Wants) -> Iterator[Put]:
+    for r in _records(path, wants, totals, kind):
         response = _response(r)
         yield response.id, lambda b, response=response: b.put_response(iteration, response)  # type: ignore[misc]
 
