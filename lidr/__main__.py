@@ -19,6 +19,7 @@ lidr run experiment=lab objective.beta=0.5           one value changed: another 
 lidr run -m experiment=lab objective.beta=0.1,0.5    a grid of runs
 lidr check experiment=lab                            what would run, nothing started
 lidr table mgsm                                      a table of the paper beside your own numbers
+lidr sync outputs/lab                                upload to W&B what was kept offline
 lidr run --help                                      every config group and key
 """
 _HYDRA_FLAGS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
@@ -59,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     )
     report.add_argument("runs", nargs="+", help="run folders, or folders of runs")
     report.add_argument("--out", help="where to write; a single run's default is its own report/ folder")
+    report.add_argument("--wandb", action="store_true", help="save a workspace for these runs in W&B instead")
+    report.add_argument("--group", default="", help="with --wandb: config keys to group by, as beta,seed")
+    sync = commands.add_parser("sync", help="upload to W&B what runs have kept offline")
+    sync.add_argument("runs", nargs="+", help="run folders, or folders of runs")
     _add_table(commands.add_parser("table", help="a table of the paper beside your own numbers"))
     lab = commands.add_parser("lab", help="the built-in lab")
     actions = lab.add_subparsers(dest="action", metavar="action", required=True)
@@ -146,7 +151,11 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "status":
         return commands.status(options.folder)
     if options.command == "report":
+        if options.wandb:
+            return commands.workspace(options.runs, [key for key in options.group.split(",") if key])
         return commands.report(options.runs, options.out)
+    if options.command == "sync":
+        return commands.sync(options.runs)
     if options.command == "table":
         return commands.table(options)
     return commands.lab_build(options.output, options.seed, options.steps)

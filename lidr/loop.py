@@ -77,14 +77,8 @@ def _execute(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: 
     if config.processes is Processes.INLINE or not stage.kind.loads_model:
         ensure(stage, config, directory)
         return
-    metrics = directory.folder(stage) / "metrics.jsonl"
     is_training = stage.kind is StageKind.TRAINING
-    run_stage(
-        stage,
-        directory,
-        config.trainer,
-        lambda: tracker.mirror_training(stage.iteration, metrics) if is_training else None,
-    )
+    run_stage(stage, directory, config.trainer, lambda: tracker.mirror(stage) if is_training else None)
     if done(stage, config, directory) is None:
         raise LidrError(
             f"the process of {stage.name} left no manifest", where=str(directory.root / "log.txt")
@@ -95,16 +89,11 @@ def _collect(stage: Stage, config: RunConfig, directory: RunDirectory, tracker: 
     """Carries a finished stage's numbers into the run's own files, then mirrors them."""
     from lidr.evaluation.results import collect_scores, write_results
 
-    folder = directory.folder(stage)
     if stage.kind is StageKind.TRAINING:
-        tracker.mirror_training(stage.iteration, folder / "metrics.jsonl")
         _concatenate_metrics(config, directory)
-    elif stage.kind is StageKind.PAIRS:
-        tracker.log_pairs(stage.iteration, folder / "pairs.jsonl", folder / "audit.json")
     elif stage.kind is StageKind.EVALUATION:
-        scores = collect_scores(directory.root)
-        write_results(directory.root / "results.json", scores, config)
-        tracker.log_scores([s for s in scores if s.iteration == stage.iteration])
+        write_results(directory.root / "results.json", collect_scores(directory.root), config)
+    tracker.mirror(stage)
 
 
 def _concatenate_metrics(config: RunConfig, directory: RunDirectory) -> None:

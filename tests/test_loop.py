@@ -14,6 +14,8 @@ from lidr.errors import StageError
 from lidr.evaluation import collect_scores
 from lidr.loop import RunResult, run
 from lidr.stages import StageKind
+from lidr.tracking.keys import HISTORY, SCORE_COLUMNS
+from lidr.tracking.tables import COLUMNS
 from tests.tracking.wandb_file import stored_runs
 
 pytestmark = pytest.mark.xdist_group("loop")
@@ -72,21 +74,31 @@ def test_scores_are_there_for_every_model_and_language(result: RunResult) -> Non
     assert {(t, "all", "reward_accuracy") for t in (1, 2)} <= found
 
 
-def test_wandb_has_what_the_readme_promises(result: RunResult) -> None:
+def test_wandb_has_every_key_that_is_promised_and_no_other(result: RunResult) -> None:
     (stored,) = stored_runs(result.run.root)
     steps = len((result.run.root / "metrics.jsonl").read_text().splitlines())
     assert stored.exit_code == 0
-    assert stored.config["objective.beta"] == 0.1
-    assert stored.config["languages.unseen"] == ["zh"]
+    assert stored.config["objective"]["beta"] == 0.1
+    assert stored.config["languages"]["unseen"] == ["zh"]
+    assert stored.steps == list(range(steps + 5))
     assert stored.column("train/step_total") == list(range(1, steps + 1))
     assert len(stored.column("eval/lab/ru/accuracy")) == 3
     assert len(stored.column("gap/lab/accuracy")) == 3
     assert "change/eval/lab/ru/joint" in stored.summary
-    keys = {key for row in stored.history for key in row}
-    assert {"train/loss/es", "train/accuracy/type_nl", "iteration-2/loss", "samples/iteration-1.path"} <= keys
-    assert any(key.startswith("pairs/nl/es/") for key in keys)
-    columns = ["language", "iteration", "benchmark", "metric", "value", "low", "high", "n"]
-    assert stored.table("scores")["columns"] == columns
+    logged = {key.rpartition("._type")[0] or key for row in stored.history for key in row}
+    tables = {key for row in stored.history for key in row if isinstance(row[key], dict)}
+    logged = {
+        key
+        for key in logged
+        if not key.startswith("_") and not key.startswith(tuple(f"{t}." for t in tables))
+    }
+    judged = {"judge/<judge>"}
+    assert {k.name for k in HISTORY if not any(map(k.matches, logged))} == judged
+    assert {key for key in logged if not any(k.matches(key) for k in HISTORY)} == set()
+    for key in COLUMNS:
+        assert stored.table(key)["columns"] == list(COLUMNS[key])
+        assert stored.table(key)["data"]
+    assert stored.table("scores")["columns"] == list(SCORE_COLUMNS)
 
 
 def test_the_same_command_again_finds_everything_done(result: RunResult) -> None:

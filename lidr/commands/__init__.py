@@ -5,9 +5,10 @@ from lidr.commands.check import check
 from lidr.commands.judge import judge
 from lidr.commands.lab import lab_build
 from lidr.commands.outputs import outputs
-from lidr.commands.report import report
+from lidr.commands.report import report, workspace
 from lidr.commands.run import hydra_help, run
 from lidr.commands.status import status
+from lidr.commands.sync import sync
 from lidr.commands.table import table
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "report",
     "run",
     "status",
+    "sync",
     "table",
+    "workspace",
 ]

@@ -92,7 +92,7 @@ def _judge(run: Path, config: JudgingConfig) -> None:
     from lidr.report import build_report
 
     scores = judge_run(run, config)
-    _mirror(run, scores)
+    _mirror(run)
     terminal = console()
     for title, table in _tables(scores):
         terminal.print(title, style="bold")
@@ -101,16 +101,14 @@ def _judge(run: Path, config: JudgingConfig) -> None:
     terminal.print(f"report  {report.markdown}", highlight=False, soft_wrap=True)
 
 
-def _mirror(run: Path, scores: Sequence[Score]) -> None:
+def _mirror(run: Path) -> None:
     """Adds the scores to the run's W&B run."""
     from lidr.config import identity, read_config
-    from lidr.evaluation.results import collect_scores
     from lidr.tracking import Tracker
 
     config = read_config(run / "config.yaml")
     with Tracker(config, run, identity(config)) as tracker:
-        tracker.log_scores(collect_scores(run))
-        tracker.log_later_scores(scores)
+        tracker.mirror_all()
 
 
 def _tables(scores: Sequence[Score]) -> Iterator[tuple[str, Table]]:

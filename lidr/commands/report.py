@@ -1,4 +1,4 @@
-"""``lidr report DIR...``: tables, figures and a page of one run, or of several side by side."""
+"""``lidr report DIR...``: tables, figures and a page of one run, or of several side by side; or a W&B workspace."""
 
 from __future__ import annotations
 
@@ -25,4 +25,20 @@ def report(folders: Sequence[str], out: str | None) -> int:
         terminal.print(table, "")
     for name, path in (("report", paths.markdown), ("page", paths.page)):
         terminal.print(f"{name:<8}{path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def workspace(folders: Sequence[str], group: Sequence[str]) -> int:
+    """Saves a W&B workspace for the runs and prints where.
+
+    Raises:
+        ConfigError: there is no key, wandb-workspaces is missing, or a key to group by is none.
+        LidrError: a folder holds no run, or W&B does not take the workspace.
+    """
+    from lidr.tracking.choosing import require_key
+    from lidr.tracking.workspace import save_workspace
+
+    require_key("lidr report --wandb")
+    address = save_workspace(runs_in(folders), group)
+    console().print(f"workspace  {address}", highlight=False, soft_wrap=True)
     return 0

@@ -99,6 +99,7 @@ def _limits(config: RunConfig) -> Iterator[LidrError]:
     """Numbers beyond which a mistake would fill the memory, or end in a library's own words."""
     yield from at_most(2**32 - 1)("", {"seed": config.seed})
     yield from at_most(1000)("", {"iterations": config.iterations, "training.epochs": config.training.epochs})
+    yield from at_most(10_000)("", {"tracking.sample_pairs": config.tracking.sample_pairs})
     yield from at_most(4096)(
         "",
         {

@@ -59,8 +59,22 @@ def write_scores(folder: Path, scores: Iterable[Score]) -> None:
 
 def collect_scores(run: Path) -> list[Score]:
     """The scores of every model of a run that is evaluated so far, then what judges say of them."""
-    paths = [*run.glob(f"iteration-*/evaluation/{SCORES}"), *sorted(run.glob(f"judging/*/{SCORES}"))]
-    return sorted((s for path in paths for s in _scores(_read(path), path)), key=lambda s: s.iteration)
+    paths = [*run.glob(f"iteration-*/evaluation/{SCORES}"), *judge_files(run)]
+    return sorted((s for path in paths for s in stored_scores(path)), key=lambda s: s.iteration)
+
+
+def judge_files(run: Path) -> list[Path]:
+    """The score files of judges, each in the judge's folder."""
+    return sorted(run.glob(f"judging/*/{SCORES}"))
+
+
+def stored_scores(path: Path) -> tuple[Score, ...]:
+    """The scores of one file that `write_scores` wrote.
+
+    Raises:
+        LidrError: as `read_results`.
+    """
+    return _scores(_read(path), path)
 
 
 def describe(config: RunConfig) -> dict[str, Any]:

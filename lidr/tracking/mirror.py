@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
-from lidr.config import TrackingMode
+from lidr.printable import short
+from lidr.tracking.choosing import Mode
+from lidr.tracking.keys import TableRows
+from lidr.tracking.stored import Held, held
 
 if TYPE_CHECKING:
     from wandb import Run
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["online", "offline"]
 # Seconds. W&B's own defaults are 90 to start and no limit at the end.
-_TIMEOUTS = {"init_timeout": 30.0, "finish_timeout": 120.0}
+_START, _FINISH, _GRACE = 30.0, 120.0, 15.0
 _SETTINGS: dict[str, Any] = {
     "console": "off",
     "silent": True,
     # A run of its own, whatever else this process has open.
     "reinit": "create_new",
     "disable_job_creation": True,
+    "init_timeout": _START,
+    "finish_timeout": _FINISH,
+    "finish_timeout_raises": True,
 }
+_MESSAGE = 200
+_FOLDER = "wandb"
 
 
 @dataclass(frozen=True)
@@ -40,142 +46,171 @@ class Start:
     project: str
     entity: str | None
     group: str | None
+    job_type: str
     tags: tuple[str, ...]
     config: Mapping[str, Any]
     folder: Path
 
 
-def choose_mode(configured: TrackingMode) -> tuple[Mode | None, str]:
-    """The mode W&B is opened in, None for not at all, and why."""
-    if configured is TrackingMode.NONE:
-        return None, "tracking=none"
-    asked = os.environ.get("WANDB_MODE", "").lower()
-    if asked == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() == "true":
-        return None, "the environment disables W&B"
-    if configured is TrackingMode.OFFLINE:
-        return "offline", "tracking=offline"
-    if asked in ("offline", "dryrun"):
-        return "offline", f"WANDB_MODE={asked}"
-    if not _has_key():
-        return "offline", "no key found (WANDB_API_KEY, or a netrc entry from `wandb login`)"
-    return "online", "a key is there"
+@dataclass
+class _Attempt:
+    """held: what W&B has of earlier attempts. url: where the run is shown, None offline."""
 
-
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
-    places = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
-    return any(_netrc_has(Path(place).expanduser(), host) for place in places if place)
-
-
-def _netrc_has(path: Path, host: str) -> bool:
-    try:
-        entry = netrc.netrc(path).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return entry is not None and bool(entry[2])
+    run: Run | None = None
+    held: Held = field(default_factory=Held)
+    url: str | None = None
 
 
 class Mirror:
-    """A W&B run; after its first failure every call does nothing."""
+    """A W&B run, written by a thread of its own: the caller waits for W&B only here and in `finish`, and not long.
 
-    def __init__(self, start: Start, mode: Mode) -> None:
-        self._run: Run | None = None
-        self.alive = False
-        with self._guarded("start"):
-            self._run = _open(start, mode)
-            self.alive = True
-            # An offline run has no address, and W&B warns where it is asked for one.
-            where = start.folder / "wandb" if self._run.offline else self._run.url
-            log.info("W&B run %s: %s", start.id, where)
+    After the first failure, which is a warning, every call does nothing.
+
+    Args:
+        start: names the run.
+        mode: online, or into the run folder.
+        fallback: whether a run that cannot be opened online is opened offline instead.
+    """
+
+    def __init__(self, start: Start, mode: Mode, *, fallback: bool = True) -> None:
+        self._start, self._mode, self._fallback = start, mode, fallback
+        self._attempt = _Attempt()
+        self._failure: str | None = None
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[tuple[str, Callable[[Run], object]] | None] = SimpleQueue()
+        opened = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(opened,), name="wandb", daemon=True)
+        self._thread.start()
+        most = (_START + _GRACE) * (2 if fallback else 1)
+        if not opened.wait(most):
+            self._fail("start", TimeoutError(f"no answer within {most:.0f} s"))
 
     @property
-    def step(self) -> int:
-        """The next row of the history, as W&B counts it."""
-        return int(self._run.step) if self._run is not None else 0
+    def alive(self) -> bool:
+        return self._failure is None
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is mirrored any more."""
+        return self._failure
+
+    @property
+    def started(self) -> bool:
+        """Whether W&B opened the run."""
+        return self._attempt.run is not None
+
+    @property
+    def url(self) -> str | None:
+        """Where W&B shows the run; None offline."""
+        return self._attempt.url
+
+    @property
+    def held(self) -> Held:
+        """What W&B had of the run before this attempt."""
+        return self._attempt.held
 
     def define_axes(self, axes: Sequence[tuple[str, str]]) -> None:
         """Ties globs of metrics to their step axes."""
-        with self._guarded("define metrics") as run:
+
+        def define(run: Run) -> None:
             for glob, axis in axes:
                 run.define_metric(axis)
                 run.define_metric(glob, step_metric=axis)
 
+        self._call("define metrics", define)
+
     def log(self, values: Mapping[str, Any], step: int) -> None:
-        """Appends a row to the history."""
-        with self._guarded("log") as run:
-            run.log(dict(values), step=step)
-
-    def log_table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
-        """Logs a table as a row of the history."""
-        with self._guarded("log a table") as run:
-            import wandb
-
-            run.log({key: wandb.Table(columns=list(columns), data=[list(row) for row in rows])}, step=step)
+        """Appends a row to the history; a `TableRows` among the values becomes a table."""
+        self._call("log", lambda run: run.log({k: _wandb_value(v) for k, v in values.items()}, step=step))
 
     def summarize(self, values: Mapping[str, Any]) -> None:
         """Sets summary values, the columns of W&B's table of runs."""
-        with self._guarded("summarize") as run:
-            run.summary.update(dict(values))
+        self._call("summarize", lambda run: run.summary.update(dict(values)))
 
     def finish(self, exit_code: int) -> None:
         """Ends the run: finished for exit code 0, else failed."""
-        if self._run is None:
-            return
-        self.alive = True  # tried even after a failure: an open run would swallow the next one
-        with self._guarded("finish") as run:
-            run.finish(exit_code=exit_code)
-        self.alive = False
+        self._calls.put(("finish", lambda run: run.finish(exit_code=exit_code)))
+        self._calls.put(None)
+        self._thread.join(_FINISH + _GRACE if self.alive else _GRACE)
+        if self._thread.is_alive():
+            self._fail("finish", TimeoutError("no answer"))
 
-    @contextmanager
-    def _guarded(self, what: str) -> Iterator[Any]:
-        """Runs a block of W&B calls; its failure is a warning, once."""
-        if self._run is None and what != "start":
-            yield _NOTHING
-            return
+    def _call(self, what: str, act: Callable[[Run], object]) -> None:
+        if self.alive:
+            self._calls.put((what, act))
+
+    def _work(self, opened: threading.Event) -> None:
         try:
-            yield self._run if self.alive or what == "start" else _NOTHING
+            self._attempt = self._open()
+        except BaseException as error:  # wandb also raises SystemExit
+            self._fail("start", error)
+        opened.set()
+        while (call := self._calls.get()) is not None:
+            what, act = call
+            # An open run is finished even after a failure.
+            if self._attempt.run is not None and (self.alive or what == "finish"):
+                try:
+                    act(self._attempt.run)
+                except BaseException as error:
+                    self._fail(what, error)
+
+    def _open(self) -> _Attempt:
+        try:
+            run = _init(self._start, self._mode)
         except Exception as error:
-            self.alive = False
+            if self._mode == "offline" or not self._fallback:
+                raise
+            log.warning("W&B cannot be used online (%s); the mirror is kept offline", _said(error))
+            _forget()
+            run = _init(self._start, "offline")
+        # An offline run has no address, and W&B warns where it is asked for one.
+        url = None if run.offline else run.url
+        log.info("W&B run %s: %s", self._start.id, url or self._start.folder / _FOLDER)
+        if url is None:
+            return _Attempt(run, held(self._start.folder / _FOLDER, self._start.id))
+        texts = {key: value for key, value in dict(run.summary).items() if isinstance(value, str)}
+        return _Attempt(run, Held(int(run.step), texts), url)
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        with self._lock:
+            if self._failure is not None:
+                return
+            self._failure = f"W&B could not {what} ({_said(error)})"
+        if self._fallback:
             log.warning(
-                "W&B could not %s (%s: %s); the run goes on without it, its files hold everything",
-                what,
-                type(error).__name__,
-                error,
+                "%s; the run goes on without it, its files hold everything: lidr sync %s",
+                self._failure,
+                self._start.folder,
             )
 
 
-class _Nothing:
-    """Takes every call and does nothing."""
+def _wandb_value(value: Any) -> Any:
+    if not isinstance(value, TableRows):
+        return value
+    import wandb
 
-    def __getattr__(self, name: str) -> Any:
-        return self
-
-    def __call__(self, *args: object, **kwargs: object) -> Any:
-        return self
-
-
-_NOTHING = _Nothing()
+    columns, types = list(value.columns), list(value.columns.values())
+    return wandb.Table(columns=columns, data=[list(row) for row in value.rows], dtype=types, optional=True)
 
 
-def _open(start: Start, mode: Mode) -> Run:
-    """Opens the run; online falls back to offline where W&B cannot be reached."""
-    try:
-        return _init(start, mode)
-    except Exception as error:
-        if mode == "offline":
-            raise
-        reason = str(error).splitlines()[0] if str(error) else ""
-        log.warning("W&B is out of reach (%s: %s); the mirror is kept offline", type(error).__name__, reason)
-        return _init(start, "offline")
+def _said(error: BaseException) -> str:
+    """The first line of what W&B says, without the key should it be in there."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    key = os.environ.get("WANDB_API_KEY")
+    return short(f"{type(error).__name__}: {text.replace(key, '***') if key else text}", _MESSAGE)
+
+
+def _forget() -> None:
+    """W&B's service takes the id of a run that it failed to open as one in use, until it is started anew."""
+    import wandb
+
+    wandb.teardown()
 
 
 def _init(start: Start, mode: Mode) -> Run:
     import wandb
 
     known = wandb.Settings.model_fields
-    wanted = {k: v for k, v in (_SETTINGS | _TIMEOUTS).items() if k in known}
     return wandb.init(
         id=start.id,
         resume="allow",
@@ -183,9 +218,10 @@ def _init(start: Start, mode: Mode) -> Run:
         project=start.project,
         entity=start.entity,
         group=start.group,
+        job_type=start.job_type,
         tags=list(start.tags),
         config=dict(start.config),
         dir=str(start.folder),
         mode=mode,
-        settings=wandb.Settings(**wanted),
+        settings=wandb.Settings(**{k: v for k, v in _SETTINGS.items() if k in known}),
     )

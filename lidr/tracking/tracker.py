@@ -1,75 +1,92 @@
-"""What a run mirrors to W&B, from its own files, each line once however often the run is resumed."""
+"""What a run mirrors to W&B, from its own files, each row once however often the run is resumed."""
 
 from __future__ import annotations
 
-import hashlib
-import heapq
-import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lidr import jsonl
 from lidr.config import RunConfig, to_mapping
-from lidr.config.identity import flatten
-from lidr.errors import LidrError
-from lidr.tracking.cursor import Cursor
-from lidr.tracking.keys import ITERATION, ScoreLike, audit_values, axes, score_key, training_values
-from lidr.tracking.mirror import Mirror, Start, choose_mode
+from lidr.evaluation import Score, collect_scores
+from lidr.evaluation.results import SCORES, judge_files, stored_scores
+from lidr.hashing import sha256
+from lidr.stages import Stage, StageKind
+from lidr.tracking.choosing import Mode, choose_mode
+from lidr.tracking.history import AUDIT, METRICS, History, training_steps
+from lidr.tracking.keys import (
+    ITERATION,
+    SCORE_TABLE,
+    audit_of,
+    axes,
+    changes,
+    group_values,
+    judge_key,
+    score_rows,
+    score_values,
+    training_values,
+)
+from lidr.tracking.mirror import Mirror, Start
+from lidr.tracking.uploaded import remember
 
 log = logging.getLogger(__name__)
 
-_SCORE_COLUMNS = ("language", "iteration", "benchmark", "metric", "value", "low", "high", "n")
-_PAIR_COLUMNS = (
-    "iteration",
-    "id",
-    "language",
-    "prompt",
-    "chosen",
-    "rejected",
-    "chosen_origin",
-    "rejected_origin",
-)
 _TAG_LENGTH = 64
-_RATE = "tokens_per_second"
 
 
 class Tracker:
     """Opens the mirror on entering and finishes it on leaving: failed after an exception, else finished.
 
     One tracker is one W&B run, also with several in one process, one after the other. Its methods may be
-    called from any thread, and again and again with the same files. A failure of W&B is a warning, never an
-    error.
+    called from any thread, and again and again. A failure of W&B is a warning, never an error.
 
     Args:
         config: the run's.
-        run_dir: its directory; W&B's files and the cursor go to ``wandb/`` in it.
+        run_dir: its directory; W&B's files go to ``wandb/`` in it.
         run_id: names the W&B run; the same when the run is resumed.
+        upload: online or nothing, for runs that were kept offline.
     """
 
-    def __init__(self, config: RunConfig, run_dir: Path, run_id: str) -> None:
-        self._config, self._run_dir, self._id = config, run_dir, run_id
-        self._folder = run_dir / "wandb"
+    def __init__(self, config: RunConfig, run_dir: Path, run_id: str, *, upload: bool = False) -> None:
+        self._config, self._run_dir, self._id, self._upload = config, run_dir, run_id, upload
+        self._history = History(config, run_dir)
         self._mirror: Mirror | None = None
-        self._cursor = Cursor()
-        self._scores: dict[int, Sequence[ScoreLike]] = {}
+        self._next = 0
+        self._exit_code = 0
         self._seen: dict[Path, tuple[int, int]] = {}
         self._lock = threading.RLock()
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is mirrored any more."""
+        return self._mirror.failure if self._mirror is not None else None
+
+    @property
+    def started(self) -> bool:
+        """Whether W&B opened the run."""
+        return self._mirror is not None and self._mirror.started
+
+    @property
+    def url(self) -> str | None:
+        """Where W&B shows the run; None offline."""
+        return self._mirror.url if self._mirror is not None else None
+
     def __enter__(self) -> Self:
-        mode, reason = choose_mode(self._config.tracking.mode)
+        mode, reason = ("online", "asked for") if self._upload else choose_mode(self._config.tracking.mode)
         if mode is None:
             return self
         log.info("W&B %s: %s", mode, reason)
-        self._folder.mkdir(parents=True, exist_ok=True)  # W&B falls back to a temporary folder without it
-        self._cursor = Cursor.load(self._folder)
-        self._mirror = Mirror(_start(self._config, self._run_dir, self._id), mode)
-        self._cursor.history_step = max(self._cursor.history_step, self._mirror.step)
-        self._mirror.define_axes(list(axes(self._config.iterations)))
+        self._open(mode)
         return self
+
+    def _open(self, mode: Mode) -> None:
+        # W&B falls back to a temporary folder without it
+        (self._run_dir / "wandb").mkdir(parents=True, exist_ok=True)
+        self._mirror = Mirror(_start(self._config, self._run_dir, self._id), mode, fallback=not self._upload)
+        self._next = self._mirror.held.rows
+        self._mirror.define_axes(list(axes(self._config.iterations)))
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
@@ -77,114 +94,101 @@ class Tracker:
         if self._mirror is None:
             return
         with self._lock:
-            self._log_score_table(self._mirror)
-            self._mirror.finish(0 if kind is None else 1)
-            self._mirror = None
+            self._guarded("the scores", self._close)
+            self._mirror.finish(1 if kind is not None else self._exit_code)
+            if self._mirror.alive and self._mirror.url:
+                self._guarded("what is uploaded", lambda: remember(self._config, self._run_dir))
 
-    def mirror_training(self, iteration: int, path: Path) -> None:
-        """Logs the whole lines of a training metrics file that are new; the file need not be there yet.
-
-        A trainer that went back to a checkpoint writes some steps again: they are not logged twice.
-        """
+    def mirror(self, stage: Stage) -> None:
+        """Logs what is new of a stage: whole when it is done, the steps so far of a training that is not."""
+        how: Callable[[Stage], None] | None = {
+            StageKind.PAIRS: self._pairs,
+            StageKind.TRAINING: self._training,
+            StageKind.EVALUATION: self._evaluation,
+        }.get(stage.kind)
         with self._lock:
-            if self._mirror is None or not self._mirror.alive or not self._has_changed(path):
-                return
-            before = self._cursor.steps_before(iteration)
-            rates = {r.get("step"): r.get(_RATE) for r in _whole_records(path.with_name("timing.jsonl"))}
-            for record in _whole_records(path):
-                step = record.get("step")
-                if isinstance(step, int) and step > self._cursor.last_step(iteration):
-                    self._cursor.trained[str(iteration)] = step
-                    timed = record | {f"train/{_RATE}": rates.get(step)}
-                    self._log(self._mirror, training_values(timed, iteration, step, before))
-            self._save()
+            if how is not None and self._mirror is not None and self._mirror.alive:
+                self._guarded(stage.name, lambda: how(stage))
 
-    def log_scores(self, scores: Sequence[ScoreLike]) -> None:
-        """Logs the scores of one model or of several, those of each iteration once."""
-        with self._lock:
-            for iteration in sorted({s.iteration for s in scores}):
-                self._scores[iteration] = [s for s in scores if s.iteration == iteration]
-                if self._mirror is not None and self._mirror.alive and iteration not in self._cursor.scored:
-                    values = {score_key(s): s.value for s in self._scores[iteration] if s.value is not None}
-                    self._cursor.scored.append(iteration)
-                    self._log(self._mirror, {ITERATION: iteration, **values})
-                    self._mirror.summarize(self._changes(iteration))
-                    self._save()
+    def mirror_all(self) -> None:
+        """Logs all that the run has, in order; a run that is not finished ends as failed."""
+        for stage in self._history.plan:
+            self.mirror(stage)
+        self._exit_code = 0 if self._history.is_whole else 1
 
-    def log_later_scores(self, scores: Sequence[ScoreLike]) -> None:
-        """Logs scores that came after an iteration's others, such as those of judges, each value once."""
-        with self._lock:
-            if self._mirror is None or not self._mirror.alive:
-                return
-            for iteration in sorted({s.iteration for s in scores}):
-                named = {score_key(s): s.value for s in scores if s.iteration == iteration}
-                new = {
-                    key: value
-                    for key, value in named.items()
-                    if value is not None and self._cursor.later.get(f"{iteration}/{key}") != value
-                }
-                if new:
-                    self._cursor.later |= {f"{iteration}/{key}": value for key, value in new.items()}
-                    self._log(self._mirror, {ITERATION: iteration, **new})
-            self._save()
-
-    def log_pairs(self, iteration: int, pairs: Path, audit: Path) -> None:
-        """Logs the numbers of the audit and a table with a sample of the pairs, once an iteration."""
-        with self._lock:
-            if self._mirror is None or not self._mirror.alive or iteration in self._cursor.paired:
-                return
-            self._cursor.paired.append(iteration)
-            self._log(self._mirror, {ITERATION: iteration, **_audit_values(audit)})
-            rows = self._sample(iteration, pairs)
-            if rows:
-                self._table(self._mirror, f"samples/iteration-{iteration}", _PAIR_COLUMNS, rows)
-            self._save()
-
-    def _sample(self, iteration: int, pairs: Path) -> list[list[Any]]:
-        try:
-            return sample_pairs(pairs, self._config.tracking.sample_pairs, self._config.seed, iteration)
-        except LidrError as error:
-            log.warning("no sample of the pairs for W&B: %s", error)
-            return []
-
-    def _changes(self, iteration: int) -> dict[str, float]:
-        """``change/...``: each score minus M_0's, to sort runs by."""
-        first = {score_key(s): s.value for s in self._scores.get(0, ())}
-        return {
-            f"change/{score_key(s)}": s.value - start
-            for s in self._scores[iteration]
-            if iteration and s.value is not None and (start := first.get(score_key(s))) is not None
-        }
-
-    def _log_score_table(self, mirror: Mirror) -> None:
-        scores = [s for t in sorted(self._scores) for s in self._scores[t]]
-        rows = [[getattr(s, column) for column in _SCORE_COLUMNS] for s in scores]
-        if rows:
-            self._table(mirror, "scores", _SCORE_COLUMNS, rows)
-            self._save()
-
-    def _table(self, mirror: Mirror, key: str, columns: Sequence[str], rows: list[list[Any]]) -> None:
-        """Logs a table, unless the last one under its key was the same."""
-        digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
-        if self._cursor.tables.get(key) != digest:
-            mirror.log_table(key, columns, rows, self._next_step())
-            self._cursor.tables[key] = digest
-
-    def _log(self, mirror: Mirror, values: dict[str, Any]) -> None:
-        mirror.log(values, self._next_step())
-
-    def _next_step(self) -> int:
-        self._cursor.history_step += 1
-        return self._cursor.history_step - 1
-
-    def _save(self) -> None:
-        """Keeps what W&B has taken; after a failure the next attempt starts from the last kept state."""
-        if self._mirror is None or not self._mirror.alive:
+    def _training(self, stage: Stage) -> None:
+        """A trainer that went back to a checkpoint writes some steps again: they are not logged twice."""
+        path = self._run_dir / stage.name / METRICS
+        if not self._has_changed(path):
             return
+        first, before = self._history.first_row(stage), self._history.steps_before(stage.iteration)
+        for step, record in training_steps(path):
+            row = first + step - 1
+            if row >= self._next:
+                self._log(training_values(record, stage.iteration, step, before), row)
+
+    def _pairs(self, stage: Stage) -> None:
+        row = self._history.first_row(stage)
+        if row < self._next:
+            return
+        path = self._run_dir / stage.name / AUDIT
+        if not path.exists():
+            return
+        values: dict[str, Any] = {ITERATION: stage.iteration, **dict(audit_of(path))}
+        if self._config.tracking.sample_pairs:
+            from lidr.tracking.tables import loop_tables
+
+            self._guarded("samples", lambda: values.update(loop_tables(self._run_dir, stage.iteration)))
+        self._log(values, row)
+
+    def _evaluation(self, stage: Stage) -> None:
+        path, row = self._run_dir / stage.name / SCORES, self._history.first_row(stage)
+        if row < self._next or not path.exists():
+            return
+        values: dict[str, Any] = {ITERATION: stage.iteration, **score_values(stored_scores(path))}
+        scores = [s for s in collect_scores(self._run_dir) if s.iteration <= stage.iteration]
+        values[SCORE_TABLE] = score_rows(scores, self._config)
+        if self._config.tracking.sample_pairs:
+            from lidr.tracking.tables import benchmark_tables
+
+            self._guarded("samples", lambda: values.update(benchmark_tables(self._run_dir, stage.iteration)))
+        self._log(values, row)
+
+    def _close(self) -> None:
+        """Adds what judges said, once the loop is done, and the summary, whatever earlier attempts held."""
+        if self._mirror is None:
+            return
+        scores = collect_scores(self._run_dir)
+        if self._history.is_whole:
+            self._judged(self._mirror, scores)
+        last = {key: value for s in scores for key, value in score_values([s]).items()}
+        self._mirror.summarize(last | changes(scores))
+
+    def _judged(self, mirror: Mirror, scores: Sequence[Score]) -> None:
+        """A judge whose scores are new gets a row for each model; the rows come after the loop's."""
+        self._next = max(self._next, self._history.length)
+        for path in judge_files(self._run_dir):
+            key, digest = judge_key(path.parent.name), sha256(path)[:16]
+            if mirror.held.digests.get(key) == digest:
+                continue
+            found = stored_scores(path)
+            for iteration in sorted({s.iteration for s in found}):
+                own = score_values([s for s in found if s.iteration == iteration])
+                self._log({ITERATION: iteration, **own}, self._next)
+            self._log({key: digest, SCORE_TABLE: score_rows(scores, self._config)}, self._next)
+
+    def _log(self, values: dict[str, Any], row: int) -> None:
+        if self._mirror is not None:
+            self._mirror.log(values, row)
+            self._next = row + 1
+
+    def _guarded(self, what: str, act: Callable[[], object]) -> None:
+        """A file that cannot be mirrored is a warning: the mirror never ends the run."""
         try:
-            self._cursor.save(self._folder)
-        except OSError as error:
-            log.warning("the W&B cursor cannot be written (%s); a resumed run may log lines twice", error)
+            act()
+        except Exception as error:
+            log.warning("not mirrored to W&B: %s: %s", what, error)
+            log.debug("not mirrored", exc_info=True)
 
     def _has_changed(self, path: Path) -> bool:
         try:
@@ -207,42 +211,8 @@ def _start(config: RunConfig, run_dir: Path, run_id: str) -> Start:
         project=tracking.project,
         entity=tracking.entity,
         group=tracking.group,
+        job_type="train" if config.iterations else "evaluate",
         tags=tuple(dict.fromkeys(tag[:_TAG_LENGTH] for tag in tags if tag)),
-        config=dict(flatten(to_mapping(config))),
+        config=to_mapping(config) | group_values(config),
         folder=run_dir,
     )
-
-
-def sample_pairs(path: Path, count: int, seed: int, iteration: int) -> list[list[Any]]:
-    """A sample that depends on seed and iteration alone, in the order of the file; streams it."""
-    draw = heapq.nsmallest(count, _drawn(path, f"{seed} {iteration}"), key=lambda entry: entry[0])
-    chosen = sorted((number, pair) for _, number, pair in draw)
-    return [[iteration, *(pair.get(column) for column in _PAIR_COLUMNS[1:])] for _, pair in chosen]
-
-
-def _drawn(path: Path, salt: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    for number, pair in enumerate(jsonl.read(path)):
-        yield hashlib.sha256(f"{salt} {number}".encode()).hexdigest(), number, pair
-
-
-def _whole_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records on lines that end; the trainer may be writing the last one."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict):
-            yield record
-
-
-def _audit_values(path: Path) -> dict[str, float]:
-    try:
-        return dict(audit_values(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        log.warning("no audit of the pairs for W&B: %s: %s", path, error)
-        return {}

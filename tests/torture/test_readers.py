@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
 from lidr.synthesis import read
 from lidr.synthesis.audit_file import read_audit
-from lidr.tracking.cursor import Cursor
+from lidr.tracking.stored import held
+from lidr.tracking.uploaded import is_uploaded
 from tests.prompts.make import config as prompt_config
 from tests.torture.strategies import ANY_TEXT, BYTES, JSON, LINES, REPEATABLE, config, nested, refusal
 
@@ -98,8 +98,13 @@ def test_readers_of_whole_files(place: Path, content: bytes) -> None:
     )
     (run.root / "status.json").write_bytes(content)
     assert run.status().status in ("running", "done", "failed")
-    (run.root / "cursor.json").write_bytes(content)
-    assert Cursor.load(run.root).steps_before(3) >= 0
+    attempt = run.root / "wandb" / "offline-run-1-abc"
+    attempt.mkdir(parents=True, exist_ok=True)
+    for head in (b"", b":W&B\0\0\0"):
+        (attempt / "run-abc.wandb").write_bytes(head + content)
+        assert held(run.root / "wandb", "abc").rows == 0
+    (run.root / "wandb" / "uploaded.json").write_bytes(content)
+    assert not is_uploaded(config(), run.root)
 
 
 @REPEATABLE
@@ -114,17 +119,6 @@ def test_looking_at_a_model_folder(place: Path, content: bytes, name: str) -> No
     (folder / name).write_bytes(content)
     assert refusal(lambda: check(str(folder))) is not None
     (folder / name).unlink()
-
-
-CURSOR_KEYS = st.sampled_from(["historystep", "history_step", "trained", "scored", "paired", "tables"])
-
-
-@REPEATABLE
-@given(values=st.dictionaries(CURSOR_KEYS, JSON | st.dictionaries(st.text(), st.integers())))
-def test_a_cursor_is_read_or_begun_anew(place: Path, values: dict[str, Any]) -> None:
-    (place / "cursor.json").write_text(json.dumps(values))
-    cursor = Cursor.load(place)
-    assert isinstance(cursor.history_step + cursor.last_step(1) + cursor.steps_before(2), int)
 
 
 KEYS = st.sampled_from([

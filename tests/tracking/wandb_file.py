@@ -1,23 +1,14 @@
-"""Reads what W&B wrote to a ``run-<id>.wandb`` file: a LevelDB log of protocol buffers.
-
-wandb 0.31 has no reader of its own in Python any more; the messages are its own.
-"""
+"""What W&B wrote to its ``run-<id>.wandb`` files, as a test reads it."""
 
 from __future__ import annotations
 
 import json
-import struct
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from wandb.proto import wandb_internal_pb2
-
-_FILE_HEADER, _BLOCK = 7, 32768
-_WHOLE, _LAST = 1, 4
+from lidr.tracking.stored import key_of, records
 
 
 @dataclass
@@ -26,6 +17,7 @@ class StoredRun:
 
     id: str = ""
     group: str = ""
+    job_type: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -46,15 +38,20 @@ class StoredRun:
         return content
 
 
-def stored_runs(run_dir: Path, seconds: float = 20.0) -> list[StoredRun]:
-    """Every finished attempt W&B stored below a run directory, in order of their history.
+def stored_runs(run_dir: Path, seconds: float = 20.0, finished: int | None = None) -> list[StoredRun]:
+    """Every attempt W&B stored below a run directory, in order of their history.
 
     W&B's service writes the file a moment after `finish` returns.
+
+    Args:
+        run_dir: the run's.
+        seconds: how long to wait for their ends.
+        finished: how many have one; all where it is None.
     """
     deadline = time.monotonic() + seconds
     while True:
         found = [_read(path) for path in (run_dir / "wandb").glob("offline-run-*/run-*.wandb")]
-        if all(run.exit_code is not None for run in found):
+        if sum(run.exit_code is not None for run in found) >= (len(found) if finished is None else finished):
             return sorted(found, key=lambda run: run.steps)
         assert time.monotonic() < deadline, "W&B did not write the end of the run"
         time.sleep(0.05)
@@ -62,12 +59,7 @@ def stored_runs(run_dir: Path, seconds: float = 20.0) -> list[StoredRun]:
 
 def _read(path: Path) -> StoredRun:
     run = StoredRun(folder=path.parent)
-    for data in _records(path.read_bytes()):
-        record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
-        try:
-            record.ParseFromString(data)
-        except DecodeError:  # half written
-            break
+    for record in records(path):
         _take(run, record)
     return run
 
@@ -76,33 +68,14 @@ def _take(run: StoredRun, record: Any) -> None:
     kind = record.WhichOneof("record_type")
     if kind == "run":
         run.id, run.group, run.tags = record.run.run_id, record.run.run_group, list(record.run.tags)
-        run.config |= {_key(item): json.loads(item.value_json) for item in record.run.config.update}
+        run.job_type = record.run.job_type
+        run.config |= {key_of(item): json.loads(item.value_json) for item in record.run.config.update}
     elif kind == "history":
-        run.history.append({_key(item): json.loads(item.value_json) for item in record.history.item})
+        run.history.append({key_of(item): json.loads(item.value_json) for item in record.history.item})
         run.steps.append(record.history.step.num)
     elif kind == "metric" and record.metric.step_metric:
         run.axes[record.metric.glob_name or record.metric.name] = record.metric.step_metric
     elif kind == "summary":
-        run.summary |= {_key(item): json.loads(item.value_json) for item in record.summary.update}
+        run.summary |= {key_of(item): json.loads(item.value_json) for item in record.summary.update}
     elif kind == "exit":
         run.exit_code = record.exit.exit_code
-
-
-def _key(item: Any) -> str:
-    return item.key or ".".join(item.nested_key)
-
-
-def _records(data: bytes) -> Iterator[bytes]:
-    assert data[:4] == b":W&B"
-    position, record = _FILE_HEADER, b""
-    while position + 7 <= len(data):
-        left = _BLOCK - position % _BLOCK
-        if left < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
-        record += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (_WHOLE, _LAST):
-            yield record
-            record = b""

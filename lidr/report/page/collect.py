@@ -90,10 +90,8 @@ def collect(runs: Sequence[Run], limits: Limits) -> Collected:
     judges = [Judge(run.config, place) for place, run in enumerate(runs)]
     table, shown, there, is_full = Table(limits.text), Counter[Kind](), Counter[Kind](), False
     for (place, unit), most_records, most_size in zip(listed, records, sizes, strict=True):
-        selection = Selection(partial(Bundle, limits.text, unit.candidates), most_records, most_size)
-        for identity, put in unit.stream():
-            selection.add(identity, put)
-        for record in _judged(unit, selection, judges[place]):
+        selection = select(unit, Limits(most_records, most_size, limits.text))
+        for record in judged(unit, selection, judges[place]):
             table.add(record)
             shown[record.kind] += 1
         there += unit.totals
@@ -102,7 +100,20 @@ def collect(runs: Sequence[Run], limits: Limits) -> Collected:
     return Collected(table.payload([run.label for run in runs]), coverage)
 
 
-def _judged(unit: LoopUnit | BenchmarkUnit, selection: Selection[Bundle], judge: Judge) -> Iterator[Record]:
+def select(unit: LoopUnit | BenchmarkUnit, limits: Limits) -> Selection[Bundle]:
+    """The prompts of a unit that are shown, each with all that was made of it.
+
+    Raises:
+        LidrError: as `collect`.
+    """
+    selection = Selection(partial(Bundle, limits.text, unit.candidates), limits.records, limits.size)
+    for identity, put in unit.stream():
+        selection.add(identity, put)
+    return selection
+
+
+def judged(unit: LoopUnit | BenchmarkUnit, selection: Selection[Bundle], judge: Judge) -> Iterator[Record]:
+    """The records of the selected prompts, with what became of each."""
     for identity, bundle in selection.kept.items():
         if isinstance(unit, LoopUnit):
             yield from judge.loop_records(identity, bundle, unit.iteration, unit.pairs_path.exists())
