@@ -151,9 +151,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "status":
         return commands.status(options.folder)
     if options.command == "report":
-        if options.wandb:
-            return commands.workspace(options.runs, [key for key in options.group.split(",") if key])
-        return commands.report(options.runs, options.out)
+        return commands.report(options.runs, options.out, wandb=options.wandb, group=options.group)
     if options.command == "sync":
         return commands.sync(options.runs)
     if options.command == "table":

@@ -5,7 +5,7 @@ from lidr.commands.check import check
 from lidr.commands.judge import judge
 from lidr.commands.lab import lab_build
 from lidr.commands.outputs import outputs
-from lidr.commands.report import report, workspace
+from lidr.commands.report import report
 from lidr.commands.run import hydra_help, run
 from lidr.commands.status import status
 from lidr.commands.sync import sync
@@ -23,5 +23,4 @@ __all__ = [
     "status",
     "sync",
     "table",
-    "workspace",
 ]

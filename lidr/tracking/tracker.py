@@ -55,13 +55,15 @@ class Tracker:
         self._mirror: Mirror | None = None
         self._next = 0
         self._exit_code = 0
+        self._left_out: str | None = None
         self._seen: dict[Path, tuple[int, int]] = {}
         self._lock = threading.RLock()
 
     @property
     def failure(self) -> str | None:
-        """Why nothing is mirrored any more."""
-        return self._mirror.failure if self._mirror is not None else None
+        """Why nothing is mirrored any more, or what could not be."""
+        of_wandb = self._mirror.failure if self._mirror is not None else None
+        return of_wandb or self._left_out
 
     @property
     def started(self) -> bool:
@@ -96,7 +98,7 @@ class Tracker:
         with self._lock:
             self._guarded("the scores", self._close)
             self._mirror.finish(1 if kind is not None else self._exit_code)
-            if self._mirror.alive and self._mirror.url:
+            if self.failure is None and self.url:
                 self._guarded("what is uploaded", lambda: remember(self._config, self._run_dir))
 
     def mirror(self, stage: Stage) -> None:
@@ -187,7 +189,8 @@ class Tracker:
         try:
             act()
         except Exception as error:
-            log.warning("not mirrored to W&B: %s: %s", what, error)
+            self._left_out = f"{what} cannot be mirrored ({error})"
+            log.log(logging.DEBUG if self._upload else logging.WARNING, "W&B: %s", self._left_out)
             log.debug("not mirrored", exc_info=True)
 
     def _has_changed(self, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,11 @@ def test_sync_says_what_it_leaves_and_what_fails(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"skipped   {run}: tracking=none"
     assert lines[1].startswith(f"failed    {other}: ")
+    as_mode(config, run, TrackingMode.OFFLINE)
+    (run / "iteration-2/pairs/audit.json").write_text("[")
+    for _ in range(2):
+        assert main(["sync", str(run)]) == 1
+        assert capsys.readouterr().out.startswith(f"failed    {run}: iteration-2/pairs cannot be mirrored")
     monkeypatch.delenv("WANDB_API_KEY")
     assert main(["sync", str(run.parent)]) == 2
     said = capsys.readouterr().err
@@ -121,7 +127,6 @@ def test_sync_says_what_it_leaves_and_what_fails(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert main(["sync", str(run.parent / "nowhere")]) == 1
     assert "no run at or below this folder" in capsys.readouterr().err
-    assert server.runs == {}
 
 
 def test_sync_stops_where_the_server_refuses(
@@ -179,9 +184,43 @@ def test_the_workspace_as_it_is_stored(
     assert "pairs/nl/es/kept" in lines["kept"]["metrics"]
     (runs,) = section["runSets"]
     assert [key["name"] for key in runs["grouping"]] == ["beta.value"]
-    assert [(f["key"]["name"], f["op"], f["value"]) for f in runs["filters"]["filters"]] == [("name", "IN", ["lab"])]
+    assert [(f["key"]["name"], f["op"], f["value"]) for f in runs["filters"]["filters"]] == [
+        ("name", "IN", ["lab"])
+    ]
     assert main(["report", str(run.parent), "--wandb", "--group", "objective.beta,seed"]) == 0
     (runs,) = json.loads(server.views[-1]["spec"])["section"]["runSets"]
     assert [key["name"] for key in runs["grouping"]] == ["objective.value.beta", "seed.value"]
     assert main(["report", str(run.parent), "--wandb", "--group", "objective.betta"]) == 2
     assert "did you mean 'objective.beta'?" in capsys.readouterr().err
+
+
+def test_a_workspace_that_cannot_be_made_is_one_line(
+    config: RunConfig,
+    run: Path,
+    server: WandbServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    second = run.with_name("second")
+    second.mkdir()
+    (second / "config.yaml").write_text(
+        (run / "config.yaml").read_text().replace("project: lidr", "project: b")
+    )
+    (second / "status.json").write_text("{}")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "wandb_workspaces", None)
+        without.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
+        assert main(["report", str(run), "--wandb"]) == 2
+    assert capsys.readouterr().err == (
+        "lidr report --wandb: needs wandb-workspaces -> install with: pip install 'lidr[workspace]'\n"
+    )
+    pytest.importorskip("wandb_workspaces")
+    assert main(["report", str(run.parent), "--wandb"]) == 2
+    assert (
+        "runs of several W&B projects: default/b, default/lidr -> name those of one"
+        in capsys.readouterr().err
+    )
+    monkeypatch.delenv("WANDB_API_KEY")
+    assert main(["report", str(run), "--wandb"]) == 2
+    assert "lidr report --wandb: no W&B key" in capsys.readouterr().err
+    assert server.views == []
