@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,8 +224,11 @@ def _packages() -> tuple[Any, Any]:
         ConfigError: the package is not installed.
     """
     try:
-        import wandb_workspaces.reports.v2 as wr
-        import wandb_workspaces.workspaces as ws
+        with warnings.catch_warnings():
+            # It still uses validators of pydantic's first version.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import wandb_workspaces.reports.v2 as wr
+            import wandb_workspaces.workspaces as ws
     except ImportError:
         instead = "install with: pip install 'lidr[workspace]'"
         raise ConfigError(

@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lidr.config import RunConfig, identity, read_config
-from lidr.stages import stages
-from lidr.store import RunDirectory
 from lidr.tracking import Tracker
-from tests.report.runs import make_run
 
-SMALL = ("languages.non_dominant=[es]", "languages.unseen=[]", "tracking=offline", "tracking.sample_pairs=0")
+from .small import make_small_run
+from .wandb_server import KEY
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +25,8 @@ def quiet_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def stored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two iterations of 40 steps: 85 rows of history."""
     folder = tmp_path_factory.mktemp("stored") / "run"
-    config = make_run(folder, [*SMALL, "tracking.tags=[night]"], limit=4)
-    run = RunDirectory(folder)
-    run.set_status("done")
-    for stage in stages(config):
-        run.folder(stage).mkdir(exist_ok=True)
-        run.finish(stage, {}, {}, [], {}, 1.0)
+    make_small_run(folder)
     return folder
 
 
@@ -47,12 +38,18 @@ def run(stored_run: Path, tmp_path: Path) -> Path:
     return folder
 
 
-Mirrored = Callable[..., Tracker]
-
-
 @pytest.fixture
 def config(run: Path) -> RunConfig:
     return read_config(run / "config.yaml")
+
+
+def point_to(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """W&B reads the address of its server once in a process."""
+    import wandb
+
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_BASE_URL", url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
 
 
 def mirrored(run: Path, config: RunConfig, *, upload: bool = False) -> Tracker:

@@ -16,8 +16,9 @@ from lidr.stages import Stage, StageKind
 from lidr.tracking import Tracker, mirror
 from tests.report.loops import tear
 
-from .conftest import mirrored
-from .test_tracker import ROWS, TRAINING, judge
+from .conftest import mirrored, point_to
+from .small import ROWS
+from .test_tracker import TRAINING, judge
 from .wandb_server import ENTITY, KEY, UploadedRun, WandbServer, wandb_server
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -26,8 +27,7 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
     with wandb_server() as found:
-        monkeypatch.setenv("WANDB_BASE_URL", found.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        point_to(monkeypatch, found.url)
         yield found
 
 
@@ -79,7 +79,7 @@ def test_sync_uploads_each_run_once_whatever_its_offline_files_hold(
     config: RunConfig, run: Path, server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mirrored(run, config)
-    (file,) = run.glob("wandb/*/*.wandb")
+    (file,) = run.glob("wandb/offline-run-*/*.wandb")
     file.write_bytes(
         file.read_bytes()[:-900]
     )  # a kill tore it; W&B's own sync uploads half of it, again and again
@@ -136,10 +136,9 @@ def test_sync_stops_where_the_server_refuses(
     second.mkdir()
     (second / "config.yaml").write_text((run / "config.yaml").read_text())
     (second / "status.json").write_text("{}")
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setitem(mirror._SETTINGS, "init_timeout", 3.0)
     with wandb_server(refuses=401) as refusing:
-        monkeypatch.setenv("WANDB_BASE_URL", refusing.url)
+        point_to(monkeypatch, refusing.url)
         assert main(["sync", str(run.parent)]) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith(f"failed    {run}: W&B could not start (")

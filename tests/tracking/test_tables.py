@@ -12,6 +12,7 @@ from lidr.tracking.keys import TableRows
 from lidr.tracking.tables import ANSWERS, BENCHMARK, PAIRS, TEXT, TRANSLATIONS, benchmark_tables, loop_tables
 from tests.report.hostile import STORED
 from tests.report.loops import make_loop_run, text
+from tests.report.runs import make_run
 
 from .conftest import mirrored
 from .wandb_file import stored_runs
@@ -72,14 +73,13 @@ def test_texts_are_inert_and_cut(tmp_path: Path) -> None:
     assert stored.id == identity(config)
 
 
-def test_answers_to_benchmarks_of_every_model(run: Path) -> None:
-    (run / "config.yaml").write_text(
-        (run / "config.yaml").read_text().replace("sample_pairs: 0", "sample_pairs: 4")
-    )
-    rows = listed(benchmark_tables(run, 2)[BENCHMARK])
+def test_answers_to_benchmarks_of_every_model(tmp_path: Path) -> None:
+    languages = ["languages.non_dominant=[es]", "languages.unseen=[]", "iterations=1"]
+    make_run(tmp_path / "run", [*languages, "tracking.sample_pairs=4"], limit=4)
+    rows = listed(benchmark_tables(tmp_path / "run", 1)[BENCHMARK])
     assert Counter((r["model"], r["language"]) for r in rows) == {
-        (t, code): 2 for t in range(3) for code in ("en", "es")
+        (t, code): 2 for t in (0, 1) for code in ("en", "es")
     }
     assert {r["outcome"] for r in rows} <= {"right", "wrong"}
     assert {r["benchmark"] for r in rows} == {"lab"}
-    assert all(r["reference"] is None or r["reference"] for r in rows)
+    assert {r["answer_target"] for r in rows} <= {"on", "off", "unknown"}
