@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ ITERATION = "iteration"
 STEP_TOTAL = "train/step_total"
 SCORE_TABLE = "scores"
 _GAP = "imbalance_gap"
-_PLACES = {
-    "run": (str, lambda c: identity(c)),
+_PLACES: Mapping[str, tuple[type, Callable[[RunConfig], Any]]] = {
+    "run": (str, identity),
     "seed": (int, lambda c: c.seed),
     "objective": (str, lambda c: str(c.objective.name)),
     "beta": (float, lambda c: c.objective.beta),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -84,8 +85,12 @@ class Tracker:
         return self
 
     def _open(self, mode: Mode) -> None:
-        # W&B falls back to a temporary folder without it
-        (self._run_dir / "wandb").mkdir(parents=True, exist_ok=True)
+        try:
+            (self._run_dir / "wandb").mkdir(parents=True, exist_ok=True)  # else W&B takes a temporary folder
+        except OSError as error:
+            self._left_out = f"the run cannot be mirrored ({error})"
+            log.warning("W&B: %s", self._left_out)
+            return
         self._mirror = Mirror(_start(self._config, self._run_dir, self._id), mode, fallback=not self._upload)
         self._next = self._mirror.held.rows
         self._mirror.define_axes(list(axes(self._config.iterations)))
@@ -110,7 +115,7 @@ class Tracker:
         }.get(stage.kind)
         with self._lock:
             if how is not None and self._mirror is not None and self._mirror.alive:
-                self._guarded(stage.name, lambda: how(stage))
+                self._guarded(stage.name, partial(how, stage))
 
     def mirror_all(self) -> None:
         """Logs all that the run has, in order; a run that is not finished ends as failed."""

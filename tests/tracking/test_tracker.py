@@ -184,3 +184,13 @@ def test_a_broken_cell_costs_the_row_alone(config: RunConfig, run: Path) -> None
     (run / "iteration-1/pairs/audit.json").write_text(json.dumps(audit | {"pairs": [{"kept": 1}]}))
     mirrored(run, config)
     assert only(run).column("pairs/kept") == [60]
+
+
+def test_a_folder_that_takes_nothing_is_a_warning(
+    config: RunConfig, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run / "wandb").write_text("no folder")
+    with caplog.at_level(logging.WARNING):
+        mirrored(run, config)
+    (record,) = caplog.records
+    assert "the run cannot be mirrored" in record.getMessage()
