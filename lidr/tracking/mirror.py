@@ -189,7 +189,8 @@ def _wandb_value(value: Any) -> Any:
         return value
     import wandb
 
-    columns, types = list(value.columns), list(value.columns.values())
+    columns: list[str | int] = list(value.columns)
+    types = list(value.columns.values())
     return wandb.Table(columns=columns, data=[list(row) for row in value.rows], dtype=types, optional=True)
 
 

@@ -9,6 +9,7 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ def key_of(item: Any) -> str:
 def records(path: Path) -> Iterator[Any]:
     """The whole records of a file, as ``wandb_internal_pb2.Record``, up to the first that is torn."""
     from google.protobuf.message import DecodeError
-    from wandb.proto import wandb_internal_pb2
 
+    messages: Any = import_module("wandb.proto.wandb_internal_pb2")
     for data in _payloads(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
+        record = messages.Record()
         try:
             record.ParseFromString(data)
         except DecodeError:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lidr.config import RunConfig, differences, identity_values, read_config
 from lidr.errors import ConfigError, LidrError, did_you_mean
@@ -25,9 +25,6 @@ from lidr.tracking.keys import (
     training_values,
 )
 from lidr.tracking.tables import ANSWERS, BENCHMARK, PAIRS, TRANSLATIONS
-
-if TYPE_CHECKING:
-    from wandb_workspaces.workspaces import Section, Workspace
 
 # The curves that come first; every other one is in the app's own list of keys.
 _CURVES = (
@@ -77,8 +74,8 @@ def save_workspace(runs: Sequence[Path], group: Sequence[str] = ()) -> str:
         ) from error
 
 
-def build_workspace(runs: Sequence[Path], group: Sequence[str] = ()) -> Workspace:
-    """The workspace, not yet saved; raises `ConfigError` as `save_workspace`.
+def build_workspace(runs: Sequence[Path], group: Sequence[str] = ()) -> Any:
+    """The ``wandb_workspaces.workspaces.Workspace``, not yet saved; raises `ConfigError` as `save_workspace`.
 
     Args:
         runs: run folders.
@@ -133,7 +130,7 @@ def group_keys(configs: Sequence[RunConfig], asked: Sequence[str]) -> list[str]:
     return sorted({short_names.get(key, key) for key in differing - {"seed"}})
 
 
-def _sections(found: _Found) -> Iterator[Section]:
+def _sections(found: _Found) -> Iterator[Any]:
     ws, wr = _packages()
     results = [*_results(found, wr)]
     yield ws.Section(name="Results by language", panels=results, is_open=True, pinned=True)
