@@ -28,14 +28,8 @@ from lidr.tracking.tables import ANSWERS, BENCHMARK, PAIRS, TRANSLATIONS
 
 # The curves that come first; every other one is in the app's own list of keys.
 _CURVES = (
-    "loss",
-    "dpo",
-    "nll",
-    "accuracy",
-    "margin",
-    "chosen_reward",
-    "rejected_reward",
-    "tokens_per_second",
+    *("loss", "dpo", "nll", "accuracy", "margin", "reward_chosen", "reward_rejected"),
+    *("chosen_drift", "grad_norm", "lr", "tokens_per_second"),
 )
 _SHARES = ("kept", "on_target/chosen/rate", "on_target/rejected/rate", "mean_length_ratio")
 _MAIN = ("accuracy", "win_rate", "rating")

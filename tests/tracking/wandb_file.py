@@ -31,6 +31,13 @@ class StoredRun:
         """A metric's values in the order of the history."""
         return [row[key] for row in self.history if key in row]
 
+    @property
+    def keys(self) -> set[str]:
+        """What the history holds; a table counts as one key."""
+        found = {key for row in self.history for key in row if not key.startswith("_")}
+        tables = {key.removesuffix("._type") for key in found if key.endswith("._type")}
+        return {key for key in found if not key.startswith(tuple(f"{t}." for t in tables))} | tables
+
     def table(self, key: str) -> dict[str, Any]:
         """The last table logged under a key: its columns and data."""
         path = self.column(f"{key}.path")[-1]
