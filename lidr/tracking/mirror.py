@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -155,6 +157,7 @@ class Mirror:
                     self._fail(what, error)
 
     def _open(self) -> _Attempt:
+        _wait_for_a_second_of_its_own(self._start)
         try:
             run = _init(self._start, self._mode)
         except Exception as error:
@@ -199,6 +202,12 @@ def _said(error: BaseException) -> str:
     text = (str(error).strip().splitlines() or [""])[0]
     key = os.environ.get("WANDB_API_KEY")
     return short(f"{type(error).__name__}: {text.replace(key, '***') if key else text}", _MESSAGE)
+
+
+def _wait_for_a_second_of_its_own(start: Start) -> None:
+    """W&B names an attempt's files by the second, and would write over those of one that began in the same."""
+    while any((start.folder / _FOLDER).glob(f"*run-{datetime.now():%Y%m%d_%H%M%S}-{start.id}")):
+        time.sleep(0.05)
 
 
 def _forget() -> None:

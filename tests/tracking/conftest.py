@@ -15,8 +15,8 @@ from .wandb_server import KEY
 
 @pytest.fixture(autouse=True)
 def quiet_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [n for n in os.environ if n.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
+    for name in [n for n in os.environ if n.startswith("WANDB_") and n != "WANDB_SERVICE"]:
+        monkeypatch.delenv(name)  # the service that runs is W&B's own to forget
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_X_DISABLE_STATS", "true")
