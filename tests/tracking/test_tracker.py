@@ -87,7 +87,7 @@ def test_a_crashed_run_ends_as_failed_and_the_next_one_is_another_run(
     assert wandb.run is None
 
 
-@pytest.mark.parametrize("torn", [0, 1, 600, 5000])
+@pytest.mark.parametrize("torn", [1, 600, 5000])
 def test_a_resumed_run_goes_on_where_the_file_of_the_killed_one_ends(
     config: RunConfig, run: Path, torn: int
 ) -> None:
@@ -101,8 +101,7 @@ def test_a_resumed_run_goes_on_where_the_file_of_the_killed_one_ends(
         tracker.mirror(TRAINING)
     assert only(run).steps == list(range(32))
     (file,) = run.glob("wandb/offline-run-*/*.wandb")
-    if torn:
-        file.write_bytes(file.read_bytes()[:-torn])
+    file.write_bytes(file.read_bytes()[:-torn])
     metrics.write_bytes(b"".join(whole.splitlines(keepends=True)[:20]) + whole)  # back at a checkpoint
     with Tracker(config, run, "same") as tracker:
         tracker.mirror_all()
@@ -119,16 +118,15 @@ def judge(run: Path, name: str, value: float) -> None:
 
 
 def test_judges_come_after_the_loop_each_once(config: RunConfig, run: Path) -> None:
-    mirrored(run, config)
-    for name, value in (("oracle", 0.75), ("oracle", 0.75), ("noisy", 0.5), ("oracle", 0.25)):
-        judge(run, name, value)
+    for said in ({"oracle": 0.75}, {"oracle": 0.75, "noisy": 0.5}, {"oracle": 0.25}):
+        for name, value in said.items():
+            judge(run, name, value)
         mirrored(run, config)
     runs = stored_runs(run)
     key = "eval/lab-vs-initial-{}/es/win_rate"
     assert [v for r in runs for v in r.column(key.format("oracle"))] == [0.75, 0.25]
     assert [v for r in runs for v in r.column(key.format("noisy"))] == [0.5]
-    rows = [row for r in runs for row in r.steps]
-    assert rows == list(range(ROWS + 6))
+    assert [row for r in runs for row in r.steps] == list(range(ROWS + 6))
     assert runs[-1].summary[key.format("oracle")] == 0.25
 
 
