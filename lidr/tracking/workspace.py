@@ -101,7 +101,7 @@ def build_workspace(runs: Sequence[Path], group: Sequence[str] = ()) -> Any:
 
 
 def group_keys(configs: Sequence[RunConfig], asked: Sequence[str]) -> list[str]:
-    """The keys to group by: those asked for, or those whose values differ, but the seed.
+    """The keys to group by: those asked for, or those whose values differ, but the seed, so that seeds are averaged.
 
     Raises:
         ConfigError: a key is none of the configuration's and none of the short ones.
@@ -121,7 +121,8 @@ def group_keys(configs: Sequence[RunConfig], asked: Sequence[str]) -> list[str]:
     differing = {key for other in values[1:] for key in differences(values[0], other)}
     short_names = {"objective.beta": "beta", "objective.alpha": "alpha", "training.lr": "lr"}
     short_names |= {"languages.non_dominant": "language_set", "objective.name": "objective_name"}
-    return sorted({short_names.get(key, key) for key in differing - {"seed"}})
+    found = sorted({short_names.get(key, key) for key in differing - {"seed"}})
+    return found or (["name"] if differing else [])
 
 
 def _sections(found: _Found) -> Iterator[Any]:

@@ -7,11 +7,13 @@ import pytest
 from lidr.compose import compose_run
 from lidr.config import TrackingMode, to_mapping
 from lidr.config.identity import flatten
+from lidr.errors import ConfigError
 from lidr.evaluation import Score
 from lidr.tracking import score_key
 from lidr.tracking.choosing import choose_mode
 from lidr.tracking.keys import HISTORY, SUMMARY, Key, audit_values, axes, group_values, training_values
 from lidr.tracking.tables import COLUMNS
+from lidr.tracking.workspace import group_keys
 
 PAGE = Path(__file__).parents[2] / "docs" / "wandb.md"
 
@@ -84,3 +86,14 @@ def test_the_page_lists_every_key_axis_and_column() -> None:
         == len(HISTORY) + len(SUMMARY) + len(COLUMNS) + 1
     )
     assert {against for _, against in axes(1)} == {"train/step_total", "iteration-1/step", "iteration"}
+
+
+def test_runs_are_grouped_by_what_differs_and_seeds_are_averaged() -> None:
+    one, other, beta = (compose_run([*o]) for o in ([], ["seed=1"], ["seed=2", "objective.beta=0.5"]))
+    assert group_keys([one], []) == []
+    assert group_keys([one, other], []) == ["name"]
+    assert group_keys([one, other, beta], []) == ["beta"]
+    assert group_keys([one, compose_run(["languages.non_dominant=[es]"])], []) == ["language_set"]
+    assert group_keys([one], ["objective.beta", "seed"]) == ["objective.beta", "seed"]
+    with pytest.raises(ConfigError, match="did you mean 'language_set'"):
+        group_keys([one], ["languageset"])
