@@ -61,6 +61,8 @@ def alone(folder: Path) -> Iterator[None]:
     except Timeout:
         raise _taken(folder, _living_owner(folder)) from None
     except OSError as error:
+        if error.filename is not None:  # it cannot even be opened, which is said as of any file
+            raise
         raise LidrError(
             f"cannot be locked ({error.strerror})",
             where=str(folder / LOCK),
@@ -81,8 +83,8 @@ def is_held(folder: Path) -> bool:
             pass
     except Timeout:
         return True
-    except OSError:
-        return False
+    except OSError:  # where nothing can be locked, what is recorded stands
+        return True
     owner, touched = _owner(folder), _touched(folder)
     return owner is not None and not owner.is_here and time.time() - touched < _SILENCE
 
