@@ -61,6 +61,8 @@ def alone(folder: Path) -> Iterator[None]:
     except Timeout:
         raise _taken(folder, _living_owner(folder)) from None
     except OSError as error:
+        if error.filename is not None:  # it cannot even be opened, which is said as of any file
+            raise
         raise LidrError(
             f"cannot be locked ({error.strerror})",
             where=str(folder / LOCK),
