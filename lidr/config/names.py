@@ -36,12 +36,34 @@ def violations(config: RunConfig) -> Iterator[LidrError]:
                 where=where,
                 instead="type letters, digits, and . _ + - (not first a dot, 100 at most)",
             )
+    yield from _score(config)
     models = {"model.path": config.model, "translator.model.path": config.translator.model}
     for where, model in models.items():
         if model is not None and (not model.path.strip() or "\0" in model.path):
             yield LidrError("names no model", where=where, instead=f"type {where}=<model folder or hub id>")
     for where, endpoint in endpoints(config).items():
         yield from key_variable(endpoint, where)
+
+
+def _score(config: RunConfig) -> Iterator[LidrError]:
+    """A score to search by that no run could have."""
+    if config.score is None:
+        return
+    languages = [*config.languages.all, "mean-non-dominant", "mean-unseen"]
+    match config.score.split("/"):
+        case ["eval", benchmark, language, metric]:
+            fits = benchmark in config.evaluation and language in languages and metric != ""
+        case ["gap", benchmark, metric]:
+            fits = benchmark in config.evaluation and metric != ""
+        case _:
+            fits = False
+    if not fits:
+        first = next(iter(config.evaluation), "<benchmark>")
+        yield LidrError(
+            f"{short(config.score)!r} is no score of this run",
+            where="score",
+            instead=f"type a key such as score=eval/{first}/mean-non-dominant/accuracy, or gap/{first}/accuracy",
+        )
 
 
 def key_variable(endpoint: EndpointConfig, where: str) -> Iterator[LidrError]:
