@@ -14,7 +14,7 @@ from tests.tracking import wandb_file
 # Times, and what is measured: named here, file by file, and nothing else is left out.
 _TIMES = {"seconds", "reference_seconds", "updated", "pid"}
 _LOGS = re.compile(r"(^|/)(log(-.*)?\.txt|timing\.jsonl|\.[a-z0-9.-]*lock|.*\.sqlite-(wal|shm))$")
-_WANDB = re.compile(r"(^|/)wandb/(?!cursor\.json$)")  # compared by `mirrored`
+_WANDB = re.compile(r"(^|/)wandb/")  # compared by `mirrored`
 _MEASURED = {"choices.json": {"reasons"}, "stage.json": {"check", "taken_from"}}  # free memory; who was first
 _RUNTIME = {"config.yaml": re.compile(rb"(?m)^ *(processes|outputs): .*\n")}
 _CLOCK = re.compile(r"^_(runtime|timestamp|wandb|step)$|tokens_per_second$|artifact_path$")
