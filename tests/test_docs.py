@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lidr.__main__ import parser
-from lidr.compose import compose_run, compose_sweep, config_folder, is_sweep
+from lidr.compose import compose_judging, compose_run, compose_sweep, config_folder, is_sweep
 from lidr.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +43,11 @@ def test_the_docs_hold_commands() -> None:
 
 @pytest.mark.parametrize("command", [c for c in commands() if words(c)[0] in ("run", "check")])
 def test_every_documented_run_composes(command: str) -> None:
-    overrides = [w for w in words(command)[1:] if w not in ("-m", "--help", "--probe", "--json")]
+    given = words(command)[1:]
+    if "--judge" in given:
+        judging = given.pop(given.index("--judge") + 1)
+        assert compose_judging(shlex.split(judging)).judges
+    overrides = [w for w in given if w not in ("-m", "--help", "--probe", "--json", "--judge")]
     if WRONG_ON_PURPOSE in command:
         with pytest.raises(ConfigError, match="did you mean 'beta'"):
             compose_run(overrides)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from lidr.commands.table_list import jobs, requests
-from lidr.compose import config_folder
+from lidr.compose import compose_judging, config_folder
 from lidr.config import RunConfig, identity
-from lidr.errors import LidrError
+from lidr.errors import ConfigError, LidrError
 from lidr.estimate import estimate
 from lidr.preflight import preflight
 from lidr.stages import StageKind, stages
 from lidr.tables import Scale, headers, read_header, read_table, table_names
 from lidr.tables.editions import fits
-from lidr.tables.headers import Header
+from lidr.tables.headers import Header, run_name
 from tests.tables.make import official, own_prompts
 
 FILES = sorted((config_folder("experiments") / "experiment").glob("*.yaml"))
 EDITIONS = sorted((config_folder("experiments") / "edition").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
 OF_NO_TABLE = {"lab", "alpagasus_smollm2"}
+OF_NO_RUN = {"e3_calibration"}
+JUDGED = [
+    (name, text) for name in NAMES for text in (read_header(name).judge, read_header(name).lab_judge) if text
+]
+HAS_LM_EVAL = importlib.util.find_spec("lm_eval") is not None
 LEAVES_OUT_A_MODEL = {"th_bn_sw_system", "e6_translator_system"}
 
 
@@ -30,7 +37,7 @@ LEAVES_OUT_A_MODEL = {"th_bn_sw_system", "e6_translator_system"}
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The official files, and prompts of the reader's own where a command leaves them out."""
     root = tmp_path_factory.mktemp("world")
-    own_prompts(root / "placeholder", ("en", "th", "bn", "sw"))
+    own_prompts(root / "placeholder", ("en", "es", "ru", "de", "fr", "th", "bn", "sw"))
     for folder in (root / "placeholder", root / "models" / "SmolLM2-135M-Instruct"):
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in (("config.json", "{}"), ("model.safetensors", "")):
@@ -53,7 +60,7 @@ def configs(
 
 
 def test_how_many_there_are() -> None:
-    assert len(NAMES) == 22
+    assert len(NAMES) == 35
     assert {path.stem.removeprefix("lab_") for path in EDITIONS} <= set(NAMES)
 
 
@@ -64,8 +71,13 @@ def test_every_file_but_the_demos_fills_a_table() -> None:
 
 def test_the_header_has_every_field_and_its_commands_name_it(name: str) -> None:
     header = read_header(name)
-    assert re.match(rf"lidr run (-m )?experiment={name}( |$)", header.command)
-    assert re.fullmatch(rf"lidr run (-m )?experiment={name} scale=lab", header.lab)
+    if name in OF_NO_RUN:
+        assert not header.runs
+        assert header.lab.startswith("lidr calibrate judge=[oracle")
+    else:
+        assert re.match(rf"lidr run (-m )?experiment={name}( |$)", header.command)
+        assert re.fullmatch(rf"lidr run (-m )?experiment={name} scale=lab", header.lab)
+    assert bool(header.judge) == bool(header.lab_judge)
     assert re.search(r"GPU|CPU", header.hardware)
     assert re.search(r"lab:? .*\d+ (s|min)", header.time)
     assert re.search(r"\d", header.expected)
@@ -74,7 +86,7 @@ def test_the_header_has_every_field_and_its_commands_name_it(name: str) -> None:
 
 def test_the_files_scale_is_the_papers_and_the_labs_is_the_labs(name: str, data: Path) -> None:
     for config in jobs(name, Scale.LAB, None):
-        assert config.name == name
+        assert config.name == run_name(name)
         assert config.model.path == "builtin:lab"
         assert list(config.evaluation) == ["lab"]
         assert not config.lora.enabled
@@ -85,15 +97,21 @@ def test_the_files_scale_is_the_papers_and_the_labs_is_the_labs(name: str, data:
 
 def test_a_command_passes_what_a_run_checks_first(configs: list[RunConfig]) -> None:
     for config in configs:
-        preflight(config)
+        if config.lm_eval_benchmarks and not HAS_LM_EVAL:
+            with pytest.raises(ConfigError, match="lm_eval"):
+                preflight(config)
+        else:
+            preflight(config)
     assert len({identity(config) for config in configs}) == len(configs)
 
 
 def test_a_command_is_estimated(configs: list[RunConfig], tmp_path: Path) -> None:
+    if not configs:
+        return
     found = estimate(configs[0])
     plan = stages(configs[0])
     assert [each.stage for each in found.stages] == plan
-    assert found.total.requests.high == requests(configs[0])
+    assert found.total.requests.high == requests(configs[0]) + later_turns(configs[0])
     assert found.total.answer_tokens.expected > 0
     assert sum(stage.kind is StageKind.TRAINING for stage in plan) == configs[0].iterations
 
@@ -101,15 +119,56 @@ def test_a_command_is_estimated(configs: list[RunConfig], tmp_path: Path) -> Non
 def test_the_header_counts_the_requests(name: str, data: Path) -> None:
     counted = re.search(r"([\d,]+) requests", read_header(name).time)
     if counted is None:
-        assert name in OF_NO_TABLE
+        assert name in OF_NO_TABLE | OF_NO_RUN
         return
-    assert int(counted[1].replace(",", "")) == sum(map(requests, jobs(name, Scale.PAPER, str(data))))
+    configs = jobs(name, Scale.PAPER, str(data))
+    assert int(counted[1].replace(",", "")) == sum(requests(c) + later_turns(c) for c in configs)
+
+
+def later_turns(config: RunConfig) -> int:
+    """MT-Bench's second ones."""
+    benchmark = config.asked_benchmarks.get("mt_bench")
+    return 0 if benchmark is None else (config.iterations + 1) * 80 * len(benchmark.codes(config.languages))
+
+
+def filled(command: str) -> str:
+    return re.sub(r"<[^>]*>", "placeholder", command.replace("<url>", "http://127.0.0.1:8000/v1"))
+
+
+@pytest.mark.parametrize(("name", "command"), JUDGED, ids=lambda text: text[:24])
+def test_a_judges_command_is_of_the_experiments_run_and_composes(name: str, command: str) -> None:
+    program, judge, folder, *overrides = shlex.split(filled(command))
+    assert (program, judge, folder) == ("lidr", "judge", f"outputs/{run_name(name)}")
+    assert compose_judging(overrides).judges
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in JUDGED}))
+def test_judging_is_estimated_at_the_papers_scale(
+    name: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    overrides = shlex.split(filled(read_header(name).judge))[3:]
+    judging = compose_judging(overrides)
+    found = estimate(jobs(name, Scale.PAPER, str(data))[0], judging=judging).judges
+    assert list(found) == list(judging.judges)
+    for judge, need in found.items():
+        assert need.requests.expected > 100
+        assert need.cost is None or judging.judges[judge].engine.kind != "openai", "no price is known"
+
+
+def test_an_experiment_without_a_name_is_its_bases_run(data: Path) -> None:
+    """Found finished where that is."""
+    for scale in Scale:
+        (first,), (second,) = (jobs(n, scale, str(data)) for n in ("x_alpacaeval", "head_to_head"))
+        assert identity(first) == identity(second)
+        (first,), (second,) = (jobs(n, scale, str(data)) for n in ("reward_accuracy", "scores_0_10"))
+        assert identity(first) == identity(second)
 
 
 def test_what_a_command_leaves_to_the_reader_is_said(name: str) -> None:
     left = set(re.findall(r"([\w.]+)=<", read_header(name).command))
     assert ("translator.model.path" in left) == (name in LEAVES_OUT_A_MODEL)
-    assert "paths.data" in left or name in OF_NO_TABLE
+    assert "paths.data" in left or name in OF_NO_TABLE | OF_NO_RUN
 
 
 def test_a_grid_has_a_row_for_each_of_its_jobs_at_both_scales(data: Path) -> None:
