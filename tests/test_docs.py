@@ -67,7 +67,7 @@ def test_an_experiment_file_is_global_and_names_its_command(path: Path) -> None:
     """Without its first line Hydra nests the values silently."""
     first, *rest = path.read_text(encoding="utf-8").splitlines()
     assert first == "# @package _global_"
-    assert any(re.match(r"#.*lidr run .*" + path.stem, line) for line in rest)
+    assert any(re.match(rf"#.*lidr (run .*{path.stem}|calibrate )", line) for line in rest)
 
 
 def test_make_targets_in_the_readme_exist() -> None:

@@ -91,8 +91,8 @@ def _untranslated(
 
 
 def _own(group: Group, kind: PairType, language: str, rejected: str, other: str) -> Candidate:
-    texts = (group.responses[code].response for code in (language, rejected))
-    return Candidate(group, kind, language, other, *texts, language, rejected)
+    chosen_text, rejected_text = (group.responses[code].response for code in (language, rejected))
+    return Candidate(group, kind, language, other, chosen_text, rejected_text, language, rejected)
 
 
 def rejected_languages(group: Group, pairs: PairsConfig, languages: LanguagesConfig, seed: int) -> list[str]:

@@ -65,7 +65,7 @@ class Source(NamedTuple):
     def is_in(self, run: Run) -> bool:
         """Whether a run may have such a number: a score, or the texts that it is made from."""
         if self.benchmark in (CHOSEN, REJECTED):
-            return bool(run.audits)
+            return bool(run.pairs)
         return any(self.matches(score) for score in run.scores)
 
 

@@ -164,10 +164,10 @@ def _over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:
         return pooled(each, weights, wanted)
     rows = [weighted(found, weights) for found in each]
     found = over_seeds(table([row for row in rows if row is not None]), _bounds(wanted))
-    if found is None or found.estimate.value is None:
+    if found is None:
         return None
     value, low, high, n = found.estimate
-    return Measured(value, low, high, n, f"mean over {len(runs)} seeds")
+    return None if value is None else Measured(value, low, high, n, f"mean over {len(runs)} seeds")
 
 
 def pooled(each: Sequence[Measurements], weights: Mapping[str, float], wanted: Wanted) -> Measured | None:

@@ -30,11 +30,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("judged")
     found = [make_run(root, (3, 6), prompts=20, seed=seed) for seed in (0, 1)]
     for run in found:
-        judge(run, "judge=[oracle]", "opponents=[builtin:lab]")
+        judge(run, "judge=[oracle]", "opponents=[builtin:lab]", "codes=[es,ru]")
         judge(run, "judge=[oracle,noisy,position_biased]", "tasks=[pairs]", "codes=[es]")
     judge(found[0], "judge=[oracle_scores]", "opponents=[initial,previous]", "codes=[ru]")
     judge(found[0], "judge=[oracle]", "tasks=[ratings,responses]", "codes=[en,es]")
-    judge(found[0], "judge=[oracle]", "tasks=[ratings,comparisons]")
+    judge(found[0], "judge=[oracle]", "tasks=[ratings]")
+    judge(found[0], "judge=[oracle]", "codes=[es]")
     return found
 
 
@@ -52,9 +53,6 @@ def test_against_right_answers_the_most_is_a_tie(runs: list[Path]) -> None:
     assert found.low < found.ours < found.high
     assert found.floor == pytest.approx((found.high - found.low) / 2**0.5)
     assert "judge oracle" in found.note
-    average = cell(frame, "M_1", "avg", "win_rate")
-    assert average.ours == pytest.approx(0.3)
-    assert average.low < 0.3 < average.high
 
 
 def test_head_to_head_is_the_other_judges(runs: list[Path]) -> None:
@@ -150,7 +148,7 @@ def test_scales_of_judges_need_no_run(
     monkeypatch.chdir(tmp_path)
     spec = read_table("e3_calibration")
     assert tidy(calibrations(spec, tmp_path / "outputs"))["ours"].isna().all()
-    assert main(["calibrate", "judge=[oracle]", "limit=4", "--languages", "en,es"]) == 0
+    assert main(["calibrate", "judge=[oracle]", "limit=2", "--languages", "en,es"]) == 0
     frame = tidy(calibrations(spec, tmp_path / "outputs"))
     exact = "openai (lab: oracle)"
     assert cell(frame, exact, "es", "intact").ours == 10.0
