@@ -66,7 +66,7 @@ def _all(scales: Sequence[Scale]) -> int:
                 cell
                 for at in scales
                 for cell in (
-                    str(done[experiment][at] or "-"),
+                    str((header.runs and done[experiment][at]) or "-"),
                     header.requests if at is Scale.PAPER else header.lab_time,
                 )
             )

@@ -27,9 +27,7 @@ NAMES = [path.stem for path in FILES]
 OF_NO_TABLE = {"lab", "alpagasus_smollm2"}
 OF_NO_RUN = {"e3_calibration"}
 OF_THEIR_OWN = [name for name in NAMES if run_name(name) == name]  # the others are runs of these
-JUDGED = [
-    (name, text) for name in NAMES for text in (read_header(name).judge, read_header(name).lab_judge) if text
-]
+JUDGED = [name for name in NAMES if read_header(name).judge]
 HAS_LM_EVAL = importlib.util.find_spec("lm_eval") is not None
 LEAVES_OUT_A_MODEL = {"th_bn_sw_system", "e6_translator_system"}
 
