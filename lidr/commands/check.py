@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rich.tree import Tree
 
 from lidr.commands import estimates
 from lidr.config import RunConfig, TranslatorKind, to_mapping
+from lidr.config.judge_schema import JudgingConfig
 from lidr.console import console
 from lidr.errors import ConfigError, LidrError, did_you_mean
 from lidr.estimate import Estimate, estimate
@@ -24,15 +26,16 @@ from lidr.stages import Stage, StageKind
 
 _WIDTH = 130  # where the output is no terminal
 _SWEEP = ("-m", "--multirun")
-_PROBE, _JSON, _HELP = "--probe", "--json", ("-h", "--help")
+_PROBE, _JSON, _JUDGE, _HELP = "--probe", "--json", "--judge", ("-h", "--help")
 HELP = """\
-usage: lidr check [overrides] [-m] [--probe] [--json]
+usage: lidr check [overrides] [-m] [--probe] [--judge '...'] [--json]
 
 Validates a configuration and shows what would run and what that takes; nothing is started.
 
   overrides        group=option and key=value, as for `lidr run`
   -m, --multirun   several values a key: every job, and their sum
   --probe          load the model and measure: a few real prompts, and a step's pairs; gives times
+  --judge '...'    what lidr judge would ask afterwards: its overrides, such as 'judge=[oracle] tasks=[pairs]'
   --json           the same as JSON
   -h, --help       this text; `lidr run --help` lists every group and key
 
@@ -46,6 +49,7 @@ class _Arguments:
     sweep: bool
     probe: bool
     json: bool
+    judging: JudgingConfig | None = None
 
 
 def check(words: Sequence[str]) -> int:
@@ -63,8 +67,9 @@ def check(words: Sequence[str]) -> int:
 def _parse(words: Sequence[str]) -> _Arguments:
     from lidr.compose import is_sweep
 
+    words, judging = _judging(words)
     flags = [word for word in words if word.startswith("-")]
-    known = (*_SWEEP, _PROBE, _JSON)
+    known = (*_SWEEP, _PROBE, _JSON, _JUDGE)
     unknown = [flag for flag in flags if flag not in known]
     if unknown:
         longer = [flag for flag in (*known, *_HELP) if flag.startswith("--")]
@@ -72,7 +77,30 @@ def _parse(words: Sequence[str]) -> _Arguments:
             LidrError("unknown option", where=flag, instead=did_you_mean(flag, longer)) for flag in unknown
         )
     overrides = tuple(word for word in words if word not in flags)
-    return _Arguments(overrides, is_sweep(words), _PROBE in flags, _JSON in flags)
+    return _Arguments(overrides, is_sweep(words), _PROBE in flags, _JSON in flags, judging)
+
+
+def _judging(words: Sequence[str]) -> tuple[list[str], JudgingConfig | None]:
+    """The words without --judge, and what stands behind it."""
+    from lidr.compose import compose_judging
+
+    rest, said = [], []
+    given = iter(words)
+    for word in given:
+        if word == _JUDGE:
+            said.append(next(given, ""))
+        elif word.startswith(f"{_JUDGE}="):
+            said.append(word.removeprefix(f"{_JUDGE}="))
+        else:
+            rest.append(word)
+    if not said:
+        return rest, None
+    try:
+        overrides = [word for text in said for word in shlex.split(text)]
+    except ValueError as error:
+        instead = f"{_JUDGE} 'judge=[oracle] opponents=[initial]'"
+        raise LidrError(f"cannot be read ({error})", where=_JUDGE, instead=instead) from None
+    return rest, compose_judging(overrides)
 
 
 def _single(arguments: _Arguments) -> Mapping[str, Any]:
@@ -83,11 +111,12 @@ def _single(arguments: _Arguments) -> Mapping[str, Any]:
     if not arguments.json:
         terminal.print(_tree("configuration", to_mapping(config)))
     preflight(config)
-    found = estimate(config, _prober(arguments))
+    found = estimate(config, _prober(arguments), arguments.judging)
     if not arguments.json:
         terminal.print(_plan(config, found), "", estimates.table(found))
         for line in estimates.remarks(found):
             terminal.print(line, highlight=False, soft_wrap=True)
+        _show_judges([found], terminal)
         terminal.print(f"run  {found.run.root}", highlight=False, soft_wrap=True)
     return {"configuration": to_mapping(config), **estimates.to_json(found)}
 
@@ -100,13 +129,20 @@ def _sweep(arguments: _Arguments) -> Mapping[str, Any]:
     for _, config in jobs:
         preflight(config)
     prober = _prober(arguments)
-    found = [(overrides, estimate(config, prober)) for overrides, config in jobs]
+    found = [(overrides, estimate(config, prober, arguments.judging)) for overrides, config in jobs]
     if not arguments.json:
         terminal = _console()
         terminal.print(estimates.jobs_table(found))
         for line in estimates.jobs_remarks([each for _, each in found]):
             terminal.print(line, highlight=False, soft_wrap=True)
+        _show_judges([each for _, each in found], terminal)
     return estimates.jobs_to_json(found)
+
+
+def _show_judges(found: Sequence[Estimate], terminal: Console) -> None:
+    if any(each.judges for each in found):
+        terminal.print("", estimates.judges_table(found))
+        terminal.print(estimates.JUDGES_REMARK, highlight=False, soft_wrap=True)
 
 
 def _prober(arguments: _Arguments) -> Any:
@@ -161,7 +197,10 @@ def _what(stage: Stage, config: RunConfig) -> str:
         count = 2 * prompts * others
         return f"{prompts} responses x {others} languages x 2 directions = {count} translations{by}"
     if stage.kind is StageKind.PAIRS:
-        return f"types {', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}"
+        control = f"; {config.pairs.control}" if config.pairs.control else ""
+        return (
+            f"types {', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}{control}"
+        )
     if stage.kind is StageKind.TRAINING:
         how = f"LoRA rank {config.lora.rank}" if config.lora.enabled else "all parameters"
         models = f"M_{stage.iteration} = M_{stage.iteration - 1}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lidr.estimate import Estimate, Need, Range, StageEstimate, has_common, together_once
+from lidr.estimate import Estimate, Need, Range, StageEstimate, has_common, together, together_once
 from lidr.estimate.written import UNKNOWN, duration, ends, money, number, size
 from lidr.stages import StageKind
 
@@ -106,6 +106,24 @@ def _sum(jobs: _Jobs) -> Need:
     return together_once([found for _, found in jobs])
 
 
+JUDGES_REMARK = (
+    "judges  asked after the run (lidr judge); tokens estimated by bytes; stored replies are not taken off; answers"
+    " that are the same are not asked about"
+)
+
+
+def judges_table(found: Sequence[Estimate]) -> Table:
+    """What each judge has to be asked about all runs together."""
+    made = Table("judge", box=None, header_style="bold")
+    for column in ("questions", "tokens in", "tokens out", "cost"):
+        made.add_column(column, justify="right")
+    for name in dict.fromkeys(name for each in found for name in each.judges):
+        need = together(each.judges[name] for each in found if name in each.judges)
+        asked = (need.requests, need.prompt_tokens, need.answer_tokens)
+        made.add_row(name, *map(_count, asked), ends(need.cost, money))
+    return made
+
+
 def to_json(found: Estimate) -> dict[str, Any]:
     """The estimate in plain values; null is unknown. The keys stay as they are within a schema version."""
     return {
@@ -131,6 +149,7 @@ def to_json(found: Estimate) -> dict[str, Any]:
         "used": vars(found.used),
         "probe": _probe(found),
         "warnings": list(found.warnings),
+        **({"judges": {name: _need(need) for name, need in found.judges.items()}} if found.judges else {}),
     }
 
 

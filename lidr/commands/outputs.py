@@ -32,7 +32,7 @@ def outputs(folder: str, benchmark: str | None, out: str | None) -> int:
             instead=did_you_mean(benchmark, config.asked_benchmarks),
         )
     target = Path(out) if out else root / "model_outputs"
-    judged, written = Judged(RunDirectory(root), config, 1, 0), 0
+    judged, written = Judged(RunDirectory(root), config, 1, 0, config.languages.all), 0
     for name in [benchmark] if benchmark else config.asked_benchmarks:
         prompts = benchmark_prompts(config.asked_benchmarks[name], config.languages, config.seed)
         for t in judged.evaluated(name):

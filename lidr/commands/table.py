@@ -49,15 +49,19 @@ def console() -> Console:
 
 def _show(options: argparse.Namespace) -> int:
     from lidr.tables import Scale, build_table, read_table
+    from lidr.tables.calibrations import calibrations, is_of_calibrations
     from lidr.tables.editions import found_in, named
 
     spec = read_table(options.name)
     scale = Scale(options.scale) if options.scale else None
     folders = [Path(folder) for folder in options.runs]
     runs = outputs()
-    edition = (
-        named(spec, folders, scale, options.judge) if folders else found_in(spec, runs, scale, options.judge)
-    )
+    if is_of_calibrations(spec):
+        edition = calibrations(spec, folders[0] if folders else runs, scale)
+    elif folders:
+        edition = named(spec, folders, scale, options.judge)
+    else:
+        edition = found_in(spec, runs, scale, options.judge)
     suffix = "-lab" if edition.scale is Scale.LAB else ""
     out = Path(options.out) if options.out else runs / "tables" / f"{spec.name}{suffix}"
     result = build_table(edition, out)
@@ -74,6 +78,8 @@ def _show(options: argparse.Namespace) -> int:
         say(screen, f"without {root}: no score for this table at scale={edition.scale}")
     if not spec.experiments:
         say(screen, "run     none: no experiment fills this table yet")
+    elif is_of_calibrations(spec):
+        say(screen, f"judges  {', '.join(edition.scales) or f'none is calibrated below {runs}'}")
     elif not folders and not edition.runs:
         say(screen, f"run     none: no finished run of {', '.join(spec.experiments)} below {runs}")
     say(screen, f"table   {result.paths.page}")

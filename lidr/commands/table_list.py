@@ -22,6 +22,7 @@ from lidr.preflight import preflight
 from lidr.store import find_runs
 from lidr.tables import Scale, TableSpec, read_header, read_table, table_names
 from lidr.tables.editions import is_finished
+from lidr.tables.headers import run_name
 
 _PLACEHOLDER = re.compile(r"<[^>]*>")
 _DATA = "paths.data="
@@ -59,13 +60,13 @@ def _all(scales: Sequence[Scale]) -> int:
             made.add_row(*map(escape, first), *("-" for _ in ("", *columns)))
         for experiment in spec.experiments:
             if experiment not in done:
-                done[experiment] = finished(runs, experiment)
+                done[experiment] = finished(runs, run_name(experiment))
             header = read_header(experiment)
             cells = (
                 cell
                 for at in scales
                 for cell in (
-                    str(done[experiment][at] or "-"),
+                    str((header.runs and done[experiment][at]) or "-"),
                     header.requests if at is Scale.PAPER else header.lab_time,
                 )
             )
@@ -79,10 +80,10 @@ def _all(scales: Sequence[Scale]) -> int:
     return 0
 
 
-def finished(runs: Path, experiment: str) -> Counter[Scale]:
-    """How many finished runs an experiment has at each scale."""
-    found = find_runs(runs / experiment) if (runs / experiment).is_dir() else []
-    configs = [read_config(run.root / "config.yaml") for run in found if is_finished(run, experiment)]
+def finished(runs: Path, name: str) -> Counter[Scale]:
+    """How many finished runs of a name there are at each scale."""
+    found = find_runs(runs / name) if (runs / name).is_dir() else []
+    configs = [read_config(run.root / "config.yaml") for run in found if is_finished(run, name)]
     return Counter(Scale.LAB if c.model.path == BUILTIN_LAB else Scale.PAPER for c in configs)
 
 
@@ -101,7 +102,10 @@ def _one(spec: TableSpec, scales: Sequence[Scale], data: str | None) -> int:
     for experiment in spec.experiments:
         header = read_header(experiment)
         for scale in scales:
-            say(screen, f"run     {header.command if scale is Scale.PAPER else header.lab}")
+            paper = scale is Scale.PAPER
+            say(screen, f"run     {header.command if paper else header.lab}")
+            if judge := header.judge if paper else header.lab_judge:
+                say(screen, f"then    {judge}")
         say(screen, f"        {header.hardware}; {header.time}")
     for remark in filter(None, remarks):
         say(screen, f"note    {remark}")
@@ -113,6 +117,8 @@ def jobs(experiment: str, scale: Scale, data: str | None) -> list[RunConfig]:
     from lidr.compose import compose_run, compose_sweep
 
     header = read_header(experiment)
+    if not header.runs:
+        return []
     text = header.command if scale is Scale.PAPER else header.lab
     if data is not None:
         text = re.sub(_DATA + _PLACEHOLDER.pattern, f"{_DATA}{shlex.quote(data)}", text)
@@ -126,6 +132,8 @@ def jobs(experiment: str, scale: Scale, data: str | None) -> list[RunConfig]:
 def _cost(experiment: str, scale: Scale, data: str | None) -> tuple[tuple[str, ...], str]:
     """Jobs, requests, tokens in and out, disk; and a remark."""
     configs = jobs(experiment, scale, data)
+    if not configs:
+        return ("-",) * 5, ""
     try:
         for config in configs:
             preflight(config)

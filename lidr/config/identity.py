@@ -30,6 +30,8 @@ RUNTIME_KEYS = frozenset(
         "training.compile",
     }
 )
+# Keys that came later than runs did: null is what those runs did, so that they keep their names.
+_LATER = frozenset({"pairs.control"})
 _RUNTIME_SUFFIXES = (".prompts.root",)
 _RUNTIME_BENCHMARK = ("batch_size", "include_path")
 # Of the run's engine and of the translator's: how much at once, by how many, and what it may cost.
@@ -66,7 +68,8 @@ def _is_engine_runtime(key: str) -> bool:
 
 def identity_values(config: RunConfig) -> dict[str, Any]:
     """The values that define a run, by dotted key, sorted."""
-    return dict(sorted((k, v) for k, v in flatten(to_mapping(config)) if not is_runtime(k)))
+    found = sorted((k, v) for k, v in flatten(to_mapping(config)) if not is_runtime(k))
+    return {k: v for k, v in found if v is not None or k not in _LATER}
 
 
 def digest(value: Any) -> str:

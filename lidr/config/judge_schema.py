@@ -48,10 +48,11 @@ class JudgingTask(StrEnum):
 
 
 class Baseline(StrEnum):
-    """Opponents inside the run: M_0, or M_{t-1}."""
+    """Opponents that need no name: M_0, M_{t-1}, or the lab's own right answers."""
 
     INITIAL = "initial"
     PREVIOUS = "previous"
+    LAB = "builtin:lab"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class JudgingConfig:
     benchmarks: tuple[str, ...]
     opponents: tuple[str, ...]
     iterations: tuple[int, ...]
+    codes: tuple[str, ...]
     limit: int
     both_orders: bool
     mean_ratings: bool

@@ -63,6 +63,17 @@ class EnRejected(StrEnum):
     WORST = "worst"
 
 
+class PairControl(StrEnum):
+    """Pairs that ask what the method's own are good for.
+
+    swapped: chosen and rejected exchanged. fidelity: (x^l, y^l over y^en) and (x^en, y^en over y^l), nothing
+    translated, so that they tell languages apart and nothing else.
+    """
+
+    SWAPPED = "swapped"
+    FIDELITY = "fidelity"
+
+
 class TrackingMode(StrEnum):
     WANDB = "wandb"
     OFFLINE = "offline"
@@ -129,6 +140,7 @@ class PairsConfig:
     en_rejected: EnRejected
     translation_requests: bool
     filters: FiltersConfig
+    control: PairControl | None = None
 
 
 @dataclass(frozen=True)

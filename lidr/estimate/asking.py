@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lidr.config import ModelConfig, PromptsConfig, SamplingConfig
 from lidr.engines.base import FinishReason
@@ -16,6 +17,7 @@ from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
 from lidr.estimate.sizes import line, utf8
 from lidr.estimate.stored import Stored, StoredAnswers
+from lidr.evaluation.conversation import turn_file, turns, user_turn
 from lidr.records import Prompt, Response, Turn
 from lidr.stages import Stage, StageKind
 
@@ -79,14 +81,38 @@ class Answering:
         stage, needs = Stage(StageKind.EVALUATION, iteration), []
         for name in self.config.asked_benchmarks:
             prompts, answers = self.left.benchmark_prompts(name), self.benchmark_answers(name, iteration)
-            needs += [
-                self._need(self.left.unanswered(records, stage, f"{name}/{code}.jsonl"), answers[code])
-                for code, records in prompts.items()
-            ]
+            for code, records in prompts.items():
+                unanswered = self.left.unanswered(records, stage, f"{name}/{code}.jsonl")
+                needs.append(self._need(unanswered, answers[code]))
+                for turn in range(2, turns({code: records}) + 1):
+                    needs.append(self._later_turn(records, turn, stage, name, answers[code]))
             outcomes = _OUTCOME_BYTES * sum(map(len, prompts.values()))
             needs.append(Need(bytes=Range.exact(outcomes)))
         needs += [tasks.need(b, self.config.languages) for b in self.config.lm_eval_benchmarks.values()]
         return together(needs)
+
+    def _later_turn(
+        self, records: Sequence[Prompt], turn: int, stage: Stage, name: str, answer: Answer
+    ) -> Need:
+        """A later turn of conversations: asked after all earlier ones, with the model's own answers to them."""
+        asked = [p for p in records if len(p.follow_ups) >= turn - 1]
+        left = self.left.unanswered(asked, stage, turn_file(Path(name), records[0].language, turn).as_posix())
+        if not left:
+            return Need()
+        told = [
+            Turn(user_turn(p, turn), before=tuple((user_turn(p, k), "") for k in range(1, turn)))
+            for p in left
+        ]
+        before = Range.exact((turn - 1) * len(left))
+        said = [text for t in told for text in (t.user, *(user for user, _ in t.before))]
+        empty = line(Response(left[0].id, left[0].language, "", "", FinishReason.STOP, 100))
+        return Need(
+            requests=Range.exact(len(left)),
+            prompt_tokens=self.model.counter.prompts(told) + answer.tokens * before,
+            answer_tokens=answer.tokens * len(left),
+            bytes=answer.bytes * (before + Range.exact(len(left)))
+            + Range.exact(empty * len(left) + utf8(said)),
+        )
 
     def answers(self, iteration: int) -> dict[str, Answer]:
         """A mean answer of each language in an iteration's responses."""

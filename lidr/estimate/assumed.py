@@ -28,6 +28,9 @@ BYTES_PER_TOKEN = Range(6.0, 3.5, 1.0)
 # Without a tokenizer, what a chat template adds to a prompt, in tokens; the system prompt comes on top.
 TEMPLATE_TOKENS = Range(4, 16, 40)
 
+# Tokens of a judge's reply in words: a few sentences and a verdict; high: max_new_tokens.
+REPLY_TOKENS = Range(10, 150, math.inf)
+
 # How much is read to learn from: the newest runs of the outputs folder, and records of each of their files.
 STORED_RUNS = 8
 STORED_RECORDS = 256

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lidr.config import Accelerator, EngineConfig, RunConfig
+from lidr.config.judge_schema import JudgingConfig
+from lidr.estimate import judging as judges
 from lidr.estimate import money, tasks
 from lidr.estimate.asking import Answering, Asked
 from lidr.estimate.disk import Disk, disk
@@ -40,7 +42,7 @@ class Estimate:
     """One run.
 
     counting, answers: how prompt tokens and answer lengths are known, in words.
-    used: of servers that are paid for, so far. warnings: a line each.
+    used: of servers that are paid for, so far. warnings: a line each. judges: what each has to be asked, by name.
     """
 
     run: RunDirectory
@@ -52,18 +54,24 @@ class Estimate:
     used: Used
     measured: Measured | None
     warnings: tuple[str, ...]
+    judges: Mapping[str, Need] = field(default_factory=dict)
 
     @property
     def total(self) -> Need:
         return together(each.need for each in self.stages)
 
 
-def estimate(config: RunConfig, probe: Callable[[Answering, Training], Measured] | None = None) -> Estimate:
+def estimate(
+    config: RunConfig,
+    probe: Callable[[Answering, Training], Measured] | None = None,
+    judging: JudgingConfig | None = None,
+) -> Estimate:
     """Counts what a run still needs; loads nothing but a tokenizer.
 
     Args:
         config: a run whose prompts are there, as `lidr.preflight.preflight` finds out.
         probe: measures speed; without it no time is given.
+        judging: who is to judge the run afterwards; it is in no sum, as it is no part of the run.
 
     Raises:
         LidrError: files of the run are broken, or the probe failed.
@@ -93,6 +101,7 @@ def estimate(config: RunConfig, probe: Callable[[Answering, Training], Measured]
         used=used,
         measured=measured,
         warnings=tuple(warnings),
+        judges={} if judging is None else judges.judging(answering, judging),
     )
 
 

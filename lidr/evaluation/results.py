@@ -57,6 +57,18 @@ def write_scores(folder: Path, scores: Iterable[Score]) -> None:
     _write(folder / SCORES, {"schema": SCHEMA, "scores": _records(scores)})
 
 
+def add_scores(folder: Path, scores: Iterable[Score]) -> None:
+    """Writes scores beside those that a folder holds, in whose place they stand where they are the same numbers."""
+    path, new = folder / SCORES, list(scores)
+    places = {_place(score) for score in new}
+    old = _scores(_read(path), path) if path.exists() else ()
+    write_scores(folder, [*(score for score in old if _place(score) not in places), *new])
+
+
+def _place(score: Score) -> tuple[str, int, str, str]:
+    return score.benchmark, score.iteration, score.metric, score.language
+
+
 def collect_scores(run: Path) -> list[Score]:
     """The scores of every model of a run that is evaluated so far, then what judges say of them."""
     paths = [*run.glob(f"iteration-*/evaluation/{SCORES}"), *judge_files(run)]

@@ -24,13 +24,15 @@ _MOST = 2**53
 class Score:
     """A metric of M_t.
 
-    benchmark: the benchmark's name, or ``pairs`` for what the iteration's pairs say.
+    benchmark: the benchmark's name, or ``pairs`` for what the iteration's pairs say; with ``@`` and the judge's name
+        behind it where a judge says it.
     language: a code, or an aggregate such as ``mean non-dominant``.
     value: shares are 0 to 1; None where nothing could be measured.
     low, high: 95 % interval; None where there is none.
     n: problems behind the value.
     p: p-value of a test that there is no difference, where the metric is one; Holm-adjusted over languages.
     gate: why the value is not to be relied on, where a gate that was set beforehand says so.
+    judge: who says it; None where it is measured.
     """
 
     benchmark: str
@@ -43,6 +45,12 @@ class Score:
     n: int
     p: float | None = None
     gate: str | None = None
+    judge: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """What was judged, by whomever: the benchmark without its judge."""
+        return self.benchmark if self.judge is None else self.benchmark.removesuffix(f"@{self.judge}")
 
     @classmethod
     def of(cls, benchmark: str, language: str, iteration: int, metric: str, estimate: Estimate) -> Self:
@@ -66,9 +74,9 @@ class Score:
         return cls(**record)
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields; p and gate only where there are any."""
+        """Its fields; those of tests and judges only where there are any."""
         values = asdict(self)
-        return {k: v for k, v in values.items() if v is not None or k not in ("p", "gate")}
+        return {k: v for k, v in values.items() if v is not None or k in _NEEDED}
 
 
 def _is_text(value: object) -> bool:
@@ -87,9 +95,9 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("benchmark", "language", "metric"), _is_text),
     **dict.fromkeys(("iteration", "n"), _is_count),
     **dict.fromkeys(("value", "low", "high", "p"), _is_estimate),
-    "gate": _is_text,
+    **dict.fromkeys(("gate", "judge"), _is_text),
 }
-_NEEDED = _CHECKS.keys() - {"p", "gate"}
+_NEEDED = _CHECKS.keys() - {"p", "gate", "judge"}
 
 
 def imbalance_gap(metric: str) -> str:

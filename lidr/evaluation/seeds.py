@@ -32,7 +32,7 @@ class SeedEstimate(NamedTuple):
     highest: float
 
 
-def over_seeds(values: Array, bounds: tuple[float, float] = RATE) -> SeedEstimate | None:
+def over_seeds(values: Array, bounds: tuple[float, float] | None = RATE) -> SeedEstimate | None:
     """The mean of a table, and an interval by drawing its rows and its columns, both with replacement.
 
     A run of another seed and another set of problems would both change the number, so both are drawn. Of few
@@ -41,7 +41,7 @@ def over_seeds(values: Array, bounds: tuple[float, float] = RATE) -> SeedEstimat
 
     Args:
         values: [seeds, problems], each problem's measurement under each seed.
-        bounds: least and greatest possible measurement.
+        bounds: least and greatest possible measurement; None where it has none.
 
     Returns:
         None where the table is empty.

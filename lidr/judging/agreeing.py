@@ -56,6 +56,7 @@ def scores(verdicts: Verdicts, languages: LanguagesConfig) -> list[Score]:
                 None,
                 None,
                 len(table),
+                judge=AGREEMENT,
             )
             for name, value in values.items()
         ]
@@ -70,15 +71,13 @@ def gated(
     if least is None or not agreement:
         return list(own)
     below: dict[tuple[str, int, str], dict[str, str]] = {
-        (s.benchmark.partition("@")[0], s.iteration, s.metric): {}
-        for s in agreement
-        if s.metric.startswith(ALPHA)
+        (s.subject, s.iteration, s.metric): {} for s in agreement if s.metric.startswith(ALPHA)
     }
     for s in agreement:
         if s.metric.startswith(ALPHA) and (s.value is None or s.value < least):
             shown = "unknown" if s.value is None else f"{s.value:.2f}"
             reason = f"alpha of the judges {shown} < {least:g}"
-            below[s.benchmark.partition("@")[0], s.iteration, s.metric][s.language] = reason
+            below[s.subject, s.iteration, s.metric][s.language] = reason
     result = list(own)
     for (benchmark, iteration, metric), reasons in below.items():
         rated = metric.removeprefix(ALPHA).lstrip("_")
@@ -96,7 +95,7 @@ def gated(
 
 def _rests_on(score: Score, benchmark: str, iteration: int, rated: str) -> bool:
     """Whether a score is made of these verdicts."""
-    if score.benchmark.partition("@")[0] != benchmark or score.iteration != iteration:
+    if score.subject != benchmark or score.iteration != iteration:
         return False
     return score.metric == rated if rated else not score.metric.startswith("rating")
 

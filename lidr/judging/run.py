@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lidr.config import RunConfig, read_config
+from lidr.config import LanguagesConfig, RunConfig, read_config
 from lidr.config.judge_schema import AGREEMENT, JudgingConfig, JudgingTask
 from lidr.engines.base import Engine
 from lidr.errors import LidrError, did_you_mean
 from lidr.evaluation import outcomes
 from lidr.evaluation.outcomes import Outcome
-from lidr.evaluation.results import collect_scores, write_results, write_scores
+from lidr.evaluation.results import add_scores, collect_scores, write_results
 from lidr.evaluation.scores import Score
 from lidr.judging import agreeing, judges, scoring
 from lidr.judging.judges import Judge
@@ -38,6 +38,7 @@ from lidr.synthesis.resume import complete_all
 
 log = logging.getLogger(__name__)
 FOLDER = "judging"
+COMPARISONS = "comparisons"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def judge_run(folder: Path, config: JudgingConfig) -> list[Score]:
     """
     run = RunDirectory(folder)
     run_config = read_config(folder / "config.yaml")
-    judged = Judged(run, run_config, config.limit, config.seed)
+    judged = Judged(run, run_config, config.limit, config.seed, _languages(run_config, config))
     with run.locked():
         compared = list(_compared(judged, config))
         rated = list(_rated(judged, config))
@@ -135,6 +136,18 @@ def _benchmarks(run: RunConfig, config: JudgingConfig) -> tuple[str, ...]:
     return config.benchmarks or tuple(run.asked_benchmarks)
 
 
+def _languages(run: RunConfig, config: JudgingConfig) -> tuple[str, ...]:
+    """Those that are named, or all of the run."""
+    for code in config.codes:
+        if code not in run.languages.all:
+            raise LidrError(
+                f"{code!r} is no language of the run {run.name}",
+                where="codes",
+                instead=did_you_mean(code, run.languages.all),
+            )
+    return config.codes or run.languages.all
+
+
 def _iterations(there: Sequence[int], config: JudgingConfig) -> list[int]:
     return [t for t in there if not config.iterations or t in config.iterations]
 
@@ -173,8 +186,31 @@ def _ask(
 
 
 def _folder(judge: Judge, group: Compared | RatedAnswers) -> Path:
-    what = "comparisons" if isinstance(group, Compared) else group.metric
-    return judge.folder / f"iteration-{group.iteration}" / group.name.replace(" ", "-") / what
+    what = COMPARISONS if isinstance(group, Compared) else group.metric
+    return _outcomes_folder(judge.folder, group.name, group.iteration, what)
+
+
+def _outcomes_folder(folder: Path, subject: str, iteration: int, what: str) -> Path:
+    return folder / f"iteration-{iteration}" / subject.replace(" ", "-") / what
+
+
+def judged_outcomes(run: Path, judge: str, subject: str, iteration: int, metric: str) -> list[Outcome]:
+    """What each comparison or rating came to, as `judge_run` left it; none where nothing of the kind was judged.
+
+    Args:
+        subject: what was judged, such as ``lab vs initial`` or ``pairs``.
+        metric: a rating's name, or any metric of comparisons.
+    """
+    is_rating = metric.startswith(scoring.RATING)
+    what = metric if is_rating else COMPARISONS
+    found = outcomes.read(_outcomes_folder(run / FOLDER / judge, subject, iteration, what))
+    if not is_rating or metric == scoring.RATING:
+        return found
+    return [
+        replace(o, values={**o.values, metric: o.values[scoring.RATING]})
+        for o in found
+        if scoring.RATING in o.values
+    ]
 
 
 def _replies(judge: Judge, group: Compared | RatedAnswers, code: str) -> Path:
@@ -194,26 +230,35 @@ def _scores(
     for judge in own:
         for group in compared:
             found = _compared_outcomes(judge, group, config, verdicts)
-            outcomes.write(_folder(judge, group), found)
+            found = _beside_others(found, _folder(judge, group), languages)
             place = Place(f"{group.name}@{judge.name}", group.iteration, languages)
             is_pairs = group.name == JudgingTask.PAIRS
             metrics = scoring.PAIR_METRICS if is_pairs else scoring.COMPARISON_METRICS
             by_judge[judge.name] += scoring.comparison_scores(place, found, metrics, config.gates)
         for answers in rated:
             found = _rated_outcomes(judge, answers, verdicts)
-            outcomes.write(_folder(judge, answers), found)
+            found = _beside_others(found, _folder(judge, answers), languages)
             place = Place(f"{answers.name}@{judge.name}", answers.iteration, languages)
             by_judge[judge.name] += scoring.rating_scores(
                 place, found, mean_over_languages=config.mean_ratings, metric=answers.metric
             )
     agreement = agreeing.scores(verdicts, languages) if len(own) > 1 else []
     for judge in own:
-        marked = agreeing.gated(by_judge[judge.name], agreement, config.gates, languages)
-        by_judge[judge.name] = marked
-        write_scores(judge.folder, marked)
+        named = [replace(score, judge=judge.name) for score in by_judge[judge.name]]
+        by_judge[judge.name] = agreeing.gated(named, agreement, config.gates, languages)
+        add_scores(judge.folder, by_judge[judge.name])
     if agreement:
-        write_scores(own[0].folder.parent / AGREEMENT, agreement)
+        add_scores(own[0].folder.parent / AGREEMENT, agreement)
     return [score for scores in by_judge.values() for score in scores] + agreement
+
+
+def _beside_others(found: Sequence[Outcome], folder: Path, languages: LanguagesConfig) -> list[Outcome]:
+    """What was judged now and, of other languages, before; written as it is returned."""
+    now, order = {o.language for o in found}, {code: place for place, code in enumerate(languages.all)}
+    before = [o for o in outcomes.read(folder) if o.language not in now and o.language in order]
+    every = sorted([*found, *before], key=lambda o: order[o.language])
+    outcomes.write(folder, every)
+    return every
 
 
 def _compared_outcomes(

@@ -27,19 +27,23 @@ _Record = TypeVar("_Record", Prompt, Comparison, Rated)
 
 @dataclass(frozen=True)
 class Judged:
-    """A run that is judged. limit, seed: which prompts, at most so many a language; the same for every model."""
+    """A run that is judged.
+
+    limit, seed: which prompts, at most so many a language; the same for every model. languages: codes, in order.
+    """
 
     run: RunDirectory
     config: RunConfig
     limit: int
     seed: int
+    languages: tuple[str, ...]
 
     def prompts(self, benchmark: str) -> dict[str, list[Prompt]]:
         """A benchmark's prompts that are judged, by language."""
         found = benchmark_prompts(
             self.config.asked_benchmarks[benchmark], self.config.languages, self.config.seed
         )
-        return {code: self.drawn(prompts) for code, prompts in found.items()}
+        return {code: self.drawn(prompts) for code, prompts in found.items() if code in self.languages}
 
     def answers(self, benchmark: str, iteration: int, language: str) -> dict[str, str]:
         """M_t's stored answers by id."""
@@ -78,7 +82,11 @@ class Judged:
             variant = f"{pair.chosen_origin}>{pair.rejected_origin}"
             found = Comparison(pair.id, pair.language, pair.prompt, pair.chosen, pair.rejected, variant)
             by_language.setdefault(pair.language, []).append(found)
-        return {code: self._drawn(pairs) for code, pairs in by_language.items() if pairs}
+        return {
+            code: self._drawn(pairs)
+            for code, pairs in by_language.items()
+            if pairs and code in self.languages
+        }
 
     def responses(self, iteration: int) -> dict[str, dict[str, list[Rated]]]:
         """By origin and language: answers written in a language, and translated into it from the dominant one.
@@ -98,7 +106,10 @@ class Judged:
                 for t in found
                 if t.id in wanted
             ]
-        return {SELF_GENERATED: generated, SELF_TRANSLATED: translated}
+        return {
+            origin: {code: own for code, own in found.items() if code in self.languages}
+            for origin, found in ((SELF_GENERATED, generated), (SELF_TRANSLATED, translated))
+        }
 
     def drawn(self, prompts: Sequence[Prompt]) -> list[Prompt]:
         """At most `limit` of them, drawn by id, in their own order."""
@@ -137,6 +148,8 @@ class Opponent:
         Raises:
             LidrError: it is none of these.
         """
+        if text == Baseline.LAB:
+            return cls("", text)
         if text in set(Baseline):
             return cls(text, text)
         if text.endswith(_OUTPUTS):
@@ -159,6 +172,8 @@ class Opponent:
             LidrError: it has no answers to these prompts.
         """
         language = prompts[0].language
+        if self.text == Baseline.LAB:
+            return _solutions(prompts)
         if self.text in set(Baseline):
             if iteration == 0:
                 return None
@@ -182,6 +197,21 @@ class Opponent:
                 instead="compare runs that were evaluated on the same prompts",
             )
         return {p.id: answers[p.id].response for p in prompts}
+
+
+def _solutions(prompts: Sequence[Prompt]) -> dict[str, str]:
+    """The lab's right answers to prompts of its own, by id."""
+    from lidr.lab.world import problems, render_answer
+
+    known = {problem.id: problem for problem in problems("test")}
+    strange = [p.id for p in prompts if p.id not in known]
+    if strange:
+        raise LidrError(
+            f"{strange[0]!r} is no problem of the lab",
+            where=f"opponents={Baseline.LAB}",
+            instead="type benchmarks=[lab], or name another opponent",
+        )
+    return {p.id: render_answer(known[p.id], p.language) for p in prompts}
 
 
 def answers_of(run: RunDirectory, benchmark: str, iteration: int, language: str) -> dict[str, str]:

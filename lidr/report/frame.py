@@ -20,7 +20,7 @@ from lidr.report.runs import Run
 
 COLUMNS = (
     *("run", "benchmark", "language", "iteration", "model", "metric"),
-    *("value", "low", "high", "n", "p", "gate"),
+    *("value", "low", "high", "n", "p", "gate", "judge"),
 )
 
 
@@ -28,7 +28,7 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
     """All scores of all runs, then what changed from M_0 to the last model; shares are 0 to 1.
 
     p: of a change or a comparison, by a paired permutation test; those of a metric's languages are Holm-adjusted
-    together. gate: why a value is not to be relied on.
+    together. gate: why a value is not to be relied on. judge: who says it, where it is not measured.
     """
     return pd.DataFrame([row for run in runs for row in _rows(run)], columns=list(COLUMNS)).astype(
         {"value": float, "low": float, "high": float, "p": float}
@@ -47,7 +47,7 @@ def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
 
 def _row(run: Run, s: Score, name: str, p: float | None = None) -> tuple[Any, ...]:
     place = (run.label, s.benchmark, s.language, s.iteration, name, s.metric)
-    return (*place, s.value, s.low, s.high, s.n, p, s.gate)
+    return (*place, s.value, s.low, s.high, s.n, p, s.gate, s.judge)
 
 
 def change_name(last: int) -> str:

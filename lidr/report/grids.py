@@ -45,14 +45,10 @@ def run_grids(run: Run, frame: pd.DataFrame, prefix: str = "") -> Iterator[Grid]
 def _columns(run: Run, frame: pd.DataFrame, benchmark: str) -> list[str]:
     """Every model and what changed; of what judges say, the models they were shown."""
     models = [model(t) for t in range(run.config.iterations + 1)]
-    if _is_judged(benchmark):
+    if frame["judge"].notna().any():
         return [name for name in models if name in set(frame["model"])]
     last = last_iteration(run.scores, benchmark)
     return [*models, change_name(last)] if last else models
-
-
-def _is_judged(benchmark: str) -> bool:
-    return "@" in benchmark
 
 
 def _by_model(

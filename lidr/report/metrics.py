@@ -81,6 +81,26 @@ _STYLES = {
     "chosen_drift": MetricStyle(
         "Drift of the chosen answers", "nats", "log-prob under the policy minus under the reference", 1.0
     ),
+    "repetition": MetricStyle(
+        "Repetitive answers", "%", "more than half of the answer lies in runs that recur"
+    ),
+    "both_on_target": MetricStyle(
+        "Both on target", "%", "both compared answers are in the prompt's language"
+    ),
+    "win_rate_on_target": MetricStyle(
+        "Win rate where both are on target", "%", "comparisons of two answers in the prompt's language"
+    ),
+    "intact": MetricStyle("Rating of whole answers", "0 to 10", "the same content in every language", 1.0, 2),
+    "offset": MetricStyle("Offset", "points", "rating of whole answers minus the first language's", 1.0, 2),
+    "slope": MetricStyle("Points a step of damage", "points", "a quarter of the answer taken away", 1.0, 2),
+    "lexical_variety": MetricStyle("Different words in 10", "%", "mean over all windows of 10 words"),
+    "sentence_length": MetricStyle("Words a sentence", "words", "letters where a script has no spaces", 1.0),
+    "compressed": MetricStyle(
+        "Deflated size", "%", "of a text's bytes; lower where it repeats itself, and the longer it is"
+    ),
+    "overlap_exact": MetricStyle("Prompts trained on", "%", "the same words as a training prompt"),
+    "overlap_8": MetricStyle("Prompts with 8 words trained on", "%", "in a row, in a training prompt"),
+    "overlap_13": MetricStyle("Prompts with 13 words trained on", "%", "in a row, in a training prompt"),
     "decided": MetricStyle("Decided pairs", "%", "pairs in which exactly one answer is right"),
     "chosen_correct": MetricStyle("Chosen answers right", "%", "over all pairs"),
     "rejected_correct": MetricStyle("Rejected answers right", "%", "over all pairs"),

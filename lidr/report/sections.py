@@ -112,8 +112,9 @@ def _stages(runs: Sequence[Run], frame: pd.DataFrame, drawn: Sequence[Path]) -> 
 def _title(benchmark: str, runs: Sequence[Run]) -> str:
     kinds = [str(run.config.evaluation[benchmark].kind) for run in runs if benchmark in run.config.evaluation]
     note = " (synthetic lab world)" if "lab" in kinds else ""
-    if "@" in benchmark:
-        what, _, judge = benchmark.partition("@")
+    judged = next((s for run in runs for s in run.scores if s.benchmark == benchmark and s.judge), None)
+    if judged is not None:
+        what, judge = judged.subject, judged.judge
         return f"{what}: agreement of the judges" if judge == AGREEMENT else f"{what}, judged by {judge}"
     return f"Benchmark {benchmark}{note}" if benchmark != PAIRS else PAIRS
 

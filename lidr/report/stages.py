@@ -27,6 +27,7 @@ def _settings(run: Run) -> dict[str, str]:
     config = run.config
     lora = f"LoRA rank {config.lora.rank}" if config.lora.enabled else "all parameters"
     pairs = f"{', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}"
+    pairs += f"; {config.pairs.control}" if config.pairs.control else ""
     return {
         "model M_0": config.model.name,
         "languages": " ".join(config.languages.trained),

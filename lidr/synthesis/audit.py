@@ -150,7 +150,8 @@ class Auditor:
             "candidates": sum(cell.candidates for cell in self._cells.values()),
             "kept": sum(cell.kept for cell in self._cells.values()),
             "dropped": {r.value: sum(cell.dropped[r] for cell in self._cells.values()) for r in Reason},
-            "strategy": {"types": [t.value for t in pairs.types], "en_rejected": pairs.en_rejected.value},
+            "strategy": {"types": [t.value for t in pairs.types], "en_rejected": pairs.en_rejected.value}
+            | ({"control": pairs.control.value} if pairs.control else {}),
             "detector": {"name": detector_name(), "languages": list(self._config.languages.all)},
             "pairs": cells,
             "translations": [

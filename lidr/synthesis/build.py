@@ -60,7 +60,7 @@ def _pairs(
             verdict = filters.judge(candidate)
             auditor.add(candidate, verdict)
             if verdict.dropped is None:
-                yield candidate.pair()
+                yield candidate.kept(config.pairs.control).pair()
         advance(1)
 
 

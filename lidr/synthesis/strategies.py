@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lidr.config import EnRejected, LanguagesConfig, PairsConfig, PairType
+from lidr.config import EnRejected, LanguagesConfig, PairControl, PairsConfig, PairType
 from lidr.records import Pair, Translation
 from lidr.synthesis.chrf import chrf
 from lidr.synthesis.read import Group
@@ -31,6 +31,18 @@ class Candidate:
     rejected_origin: str
     asks_for_translation: bool = False
 
+    def kept(self, control: PairControl | None) -> Candidate:
+        """What is trained on where no filter dropped it: the control of exchanged pairs has passed the same filters."""
+        if control is not PairControl.SWAPPED:
+            return self
+        return replace(
+            self,
+            chosen=self.rejected,
+            rejected=self.chosen,
+            chosen_origin=self.rejected_origin,
+            rejected_origin=self.chosen_origin,
+        )
+
     def pair(self) -> Pair:
         """The record of a candidate that no filter dropped."""
         prompt = self.group.prompts[self.language].prompt
@@ -52,13 +64,35 @@ def candidates(
 
     nl: (x^l, y^{en->l} over y^l); en: (x^en, y^en over y^{l->en}). Where the prompt asks for a translation
     the chosen nl answer is y^en as it stands; the en pair stays what it is, as in the authors' script.
+    `PairControl.FIDELITY` takes the answers themselves in place of translations.
     """
+    if pairs.control is PairControl.FIDELITY:
+        yield from _untranslated(group, pairs, languages, seed)
+        return
     if PairType.EN in pairs.types:
         for other in rejected_languages(group, pairs, languages, seed):
             yield _en(group, languages.dominant, other, asks_for_translation)
     if PairType.NL in pairs.types:
         for code in languages.non_dominant:
             yield _nl(group, languages.dominant, code, asks_for_translation)
+
+
+def _untranslated(
+    group: Group, pairs: PairsConfig, languages: LanguagesConfig, seed: int
+) -> Iterator[Candidate]:
+    """(x^en, y^en over y^l) and (x^l, y^l over y^en)."""
+    dominant = languages.dominant
+    if PairType.EN in pairs.types:
+        for other in rejected_languages(group, pairs, languages, seed):
+            yield _own(group, PairType.EN, dominant, other, other)
+    if PairType.NL in pairs.types:
+        for code in languages.non_dominant:
+            yield _own(group, PairType.NL, code, dominant, code)
+
+
+def _own(group: Group, kind: PairType, language: str, rejected: str, other: str) -> Candidate:
+    chosen_text, rejected_text = (group.responses[code].response for code in (language, rejected))
+    return Candidate(group, kind, language, other, chosen_text, rejected_text, language, rejected)
 
 
 def rejected_languages(group: Group, pairs: PairsConfig, languages: LanguagesConfig, seed: int) -> list[str]:

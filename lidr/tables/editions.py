@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +12,16 @@ from lidr.config import RunConfig, differences, identity_values, read_config
 from lidr.config.judge_schema import AGREEMENT
 from lidr.errors import LidrError, did_you_mean
 from lidr.evaluation import Score
+from lidr.evaluation.statistics import Estimate
 from lidr.report.runs import Run, read_runs
 from lidr.store import RunDirectory, find_runs
+from lidr.tables.answers import CHOSEN, REJECTED
+from lidr.tables.headers import run_name
 from lidr.tables.spec import Metric, Row, TableSpec
 
-ANY_JUDGE = "@*"
-TRAINING = "training"
+TRAINING, CALIBRATION = "training", "calibration"
+_ANY = "*"
+_AT = "@"  # in specs, before the judge
 
 
 class Scale(StrEnum):
@@ -28,37 +32,46 @@ class Scale(StrEnum):
 
 
 class Source(NamedTuple):
-    """Which score: ``<benchmark>/<metric>``; a benchmark that ends in ``@*`` is any judge's."""
+    """Which score: ``<benchmark>/<metric>``, or a judge's, ``<benchmark>@<judge>/<metric>``; ``*`` is any judge."""
 
     benchmark: str
     metric: str
+    judge: str | None = None
 
     @classmethod
     def of(cls, row: Row, metric: Metric, scale: Scale) -> Source | None:
-        """Of a cell; None where the scale has no such number."""
-        text = (row.measure or metric.measure) if scale is Scale.PAPER else (row.lab or metric.lab)
-        return None if text is None else cls(*text.rsplit("/", 1))
+        """Of a cell; None where the scale has no such number, or the block no such row."""
+        paper = scale is Scale.PAPER
+        text = (row.measure or metric.measure) if paper else (row.lab or metric.lab)
+        if text is None or (metric.rows is not None and row.label not in metric.rows):
+            return None
+        benchmark, name = text.rsplit("/", 1)
+        benchmark, _, judge = benchmark.partition(_AT)
+        own = row.benchmark if paper else row.lab_benchmark
+        wanted = (row.judge if paper else row.lab_judge) if judge == _ANY else None
+        return cls(own or benchmark, name, wanted or judge or None)
 
     def judged_by(self, judge: str | None) -> Source:
         """The source under one judge."""
-        return self._replace(benchmark=self.benchmark.replace("*", judge)) if judge else self
+        return self._replace(judge=judge) if judge and self.judge == _ANY else self
 
-    def matches(self, benchmark: str) -> bool:
-        """Whether a stored score's benchmark is this one."""
-        if self.benchmark.endswith(ANY_JUDGE):
-            return self.judge_of(benchmark) is not None
-        return benchmark == self.benchmark
+    def matches(self, score: Score) -> bool:
+        """Whether a stored score is of this benchmark and judge, whoever the opponent."""
+        judged = score.judge is not None
+        if judged != (self.judge is not None) or score.subject.partition(" vs ")[0] != self.benchmark:
+            return False
+        return score.judge not in (None, AGREEMENT) if self.judge == _ANY else score.judge == self.judge
 
-    def judge_of(self, benchmark: str) -> str | None:
-        """Whose score a stored benchmark is, whoever the opponent; None where it is no judge's of this one."""
-        what, _, judge = benchmark.partition("@")
-        is_this = what.partition(" vs ")[0] == self.benchmark.removesuffix(ANY_JUDGE)
-        return judge if is_this and judge and judge != AGREEMENT else None
+    def is_in(self, run: Run) -> bool:
+        """Whether a run may have such a number: a score, or the texts that it is made from."""
+        if self.benchmark in (CHOSEN, REJECTED):
+            return bool(run.pairs)
+        return any(self.matches(score) for score in run.scores)
 
 
 def shown(metric: Metric, scale: Scale) -> str:
     """What a block shows: in the lab that may be another quantity than the paper's, such as accuracy for a rating."""
-    if scale is Scale.PAPER or metric.lab is None:
+    if scale is Scale.PAPER or metric.lab is None or metric.lab == metric.measure:
         return metric.name
     return metric.lab.rpartition("/")[2]
 
@@ -69,6 +82,7 @@ class Edition:
 
     main: names of runs that stand for the table's first experiment, beside its own.
     judge: whose scores are shown; None where there is no judge. passed_over: runs without a score for the table.
+    scales: of judges by name and language, where the table is of calibrations.
     """
 
     table: TableSpec
@@ -77,6 +91,7 @@ class Edition:
     judge: str | None = None
     main: frozenset[str] = frozenset()
     passed_over: tuple[Path, ...] = ()
+    scales: Mapping[str, Mapping[str, Mapping[str, Estimate]]] = field(default_factory=dict)
 
     def group(self, row: Row) -> list[Run]:
         """The runs of a row: none, one, or several that differ in their seed alone.
@@ -106,9 +121,8 @@ class Edition:
 
     def _is_of(self, run: Run, row: Row) -> bool:
         first = self.table.experiments[:1]
-        return run.config.name == row.experiment or (
-            run.config.name in self.main and (row.experiment,) == first
-        )
+        own = row.experiment is not None and run.config.name == run_name(row.experiment)
+        return own or (run.config.name in self.main and (row.experiment,) == first)
 
     def _where(self, row: Row) -> Mapping[str, Any]:
         in_lab = self.scale is Scale.LAB and row.lab_where is not None
@@ -126,7 +140,9 @@ def sources(table: TableSpec, scale: Scale) -> list[Source]:
     found = [
         Source.of(row, metric, scale) for row in table.rows if row.experiment for metric in table.metrics
     ]
-    scored = [source for source in found if source is not None and source.benchmark != TRAINING]
+    scored = [
+        source for source in found if source is not None and source.benchmark not in (TRAINING, CALIBRATION)
+    ]
     if scale is Scale.PAPER:
         own = [column.benchmark for column in table.columns if column.benchmark]
         scored += [source._replace(benchmark=name) for source in scored for name in own]
@@ -156,7 +172,7 @@ def named(
         inside = [run for run in runs if run.root.resolve().is_relative_to(folder.resolve())]
         if not any(run in useful for run in inside):
             raise _useless(table, chosen, folder, inside)
-    strangers = frozenset(run.config.name for run in useful) - set(table.experiments)
+    strangers = frozenset(run.config.name for run in useful) - set(map(run_name, table.experiments))
     return _edition(table, chosen, runs, useful, judge, strangers)
 
 
@@ -166,7 +182,7 @@ def found_in(
     """The edition of the finished runs of the table's experiments below an outputs folder; there may be none."""
     roots = [
         run.root
-        for name in table.experiments
+        for name in dict.fromkeys(map(run_name, table.experiments))
         if (outputs / name).is_dir()
         for run in find_runs(outputs / name)
         if is_finished(run, name)
@@ -201,19 +217,20 @@ def _edition(
 
 
 def _scale_of(table: TableSpec, runs: Iterable[Run]) -> Scale:
-    """The paper's wherever a run has its benchmark; the lab's where runs have that of the lab alone."""
+    """The paper's wherever a run of real prompts has its benchmark; else the lab's where runs have that."""
     listed = list(runs)
     at = [scale for scale in Scale if any(_is_useful(run, table, scale) for run in listed)]
     return at[0] if at else Scale.PAPER
 
 
 def _is_useful(run: Run, table: TableSpec, scale: Scale) -> bool:
-    return any(s.matches(score.benchmark) for s in sources(table, scale) for score in run.scores)
+    is_of_scale = run.has_lab == (scale is Scale.LAB)
+    return is_of_scale and any(source.is_in(run) for source in sources(table, scale))
 
 
 def _useless(table: TableSpec, scale: Scale, folder: Path, runs: Sequence[Run]) -> LidrError:
     there = sorted({score.benchmark for run in runs for score in run.scores})
-    wanted = sorted({s.benchmark.replace("*", "<judge>") for at in Scale for s in sources(table, at)})
+    wanted = sorted({_named(s) for at in Scale for s in sources(table, at)})
     other = [at for at in Scale if at is not scale and any(_is_useful(run, table, at) for run in runs)]
     instead = f"--scale {other[0]}" if other else f"lidr table {table.name}, which names the command to run"
     return LidrError(
@@ -224,14 +241,22 @@ def _useless(table: TableSpec, scale: Scale, folder: Path, runs: Sequence[Run]) 
     )
 
 
+def _named(source: Source) -> str:
+    judge = "<judge>" if source.judge == _ANY else source.judge
+    return source.benchmark + (f"{_AT}{judge}" if judge else "")
+
+
 def _judge(table: TableSpec, scale: Scale, runs: Sequence[Run], wanted: str | None) -> str | None:
     judges = sorted(set(_judges(sources(table, scale), [s for run in runs for s in run.scores])))
+    usual = table.judge if scale is Scale.PAPER else table.lab_judge
     if wanted is not None and wanted not in judges:
         raise LidrError(
             f"no score of judge {wanted!r}",
             where=f"table {table.name}",
             instead=did_you_mean(wanted, judges) if judges else "leave --judge out",
         )
+    if wanted is None and usual in judges:
+        return usual
     if wanted is None and len(judges) > 1:
         raise LidrError(
             f"scores of several judges: {', '.join(judges)}",
@@ -243,6 +268,7 @@ def _judge(table: TableSpec, scale: Scale, runs: Sequence[Run], wanted: str | No
 
 def _judges(wanted: Iterable[Source], scores: Sequence[Score]) -> Iterator[str]:
     for source in wanted:
-        if source.benchmark.endswith(ANY_JUDGE):
-            found = (source.judge_of(s.benchmark) for s in scores)
-            yield from (judge for judge in found if judge is not None)
+        if source.judge == _ANY:
+            yield from (
+                s.judge for s in scores if s.judge and source.matches(s) and s.metric == source.metric
+            )

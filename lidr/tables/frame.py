@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
+from lidr.config.judge_schema import AGREEMENT
 from lidr.languages import NAMES
 from lidr.report.runs import Run
-from lidr.tables.editions import TRAINING, Edition, Scale, Source, shown
+from lidr.tables.calibrations import calibrated
+from lidr.tables.editions import CALIBRATION, TRAINING, Edition, Scale, Source, shown
 from lidr.tables.headers import read_header
 from lidr.tables.measure import Measured, Wanted, measure
 from lidr.tables.paper import Place, misprint, paper_values
 from lidr.tables.spec import Column, Metric, Row, TableSpec
 
 COLUMNS = (
-    "table", "metric", "row", "column", "paper", "ours", "low", "high", "n", "difference", "note", "command",
+    "table", "metric", "row", "column", "paper", "ours", "low", "high", "floor", "n", "difference", "note",
+    "command",
 )  # fmt: skip
 PAPER_ONLY = "the paper's alone"
 MISPRINT = "misprint: "
 LAB = "synthetic lab world: not to be compared with the paper"
-_NUMBERS = ("paper", "ours", "low", "high", "difference")
+_NUMBERS = ("paper", "ours", "low", "high", "floor", "difference")
 
 
 def tidy(edition: Edition) -> pd.DataFrame:
@@ -30,6 +34,8 @@ def tidy(edition: Edition) -> pd.DataFrame:
     metric: what is shown; where the lab measures another quantity than the paper, the paper's is left out.
     paper, ours, low, high, difference: shares are 0 to 1, ratings 0 to 10; low and high bound ours at 95 %.
     difference: ours minus the paper's; empty in the lab edition, whose numbers are of another world.
+    floor: least difference between two numbers as sure as ours that is more than noise, at 95 %: half the
+    interval's width times the root of 2, as if the two were independent.
     n: problems behind ours. note: misprints, seeds, judges. command: fills a cell that is missing.
 
     Raises:
@@ -80,16 +86,23 @@ def _cell(
     place = _place(edition.table, row, column, metric) if name == metric.name else None
     paper = printed.get(place) if place else None
     found = _measured(edition, row, column, source, runs)
-    ours = (found.value, found.low, found.high, found.n) if found else (None, None, None, None)
+    ours = (found.value, found.low, found.high, _floor(found), found.n) if found else (None,) * 5
     comparable = found is not None and paper is not None and edition.scale is Scale.PAPER
     difference = found.value - paper if comparable and found and paper is not None else None
     wrong = misprint(edition.table.paper.table, place) if edition.table.paper and place else None
-    notes = [MISPRINT + wrong if wrong and paper is not None else "", *_notes(edition, row, found)]
+    judge = source.judged_by(edition.judge).judge if source else None
+    notes = [MISPRINT + wrong if wrong and paper is not None else "", *_notes(edition, row, found, judge)]
     missing = found is None and row.experiment is not None and source is not None and _can_be(column, runs)
     return (
         edition.table.name, name, row.label, column.label, paper, *ours, difference,
-        "; ".join(filter(None, notes)), command(row, edition.scale) if missing else "",
+        "; ".join(filter(None, notes)), command(row, edition.scale, source) if missing else "",
     )  # fmt: skip
+
+
+def _floor(found: Measured) -> float | None:
+    if found.low is None or found.high is None:
+        return None
+    return (found.high - found.low) / math.sqrt(2)
 
 
 def _printed(table: TableSpec) -> Mapping[Place, float]:
@@ -108,8 +121,10 @@ def _measured(
 ) -> Measured | None:
     if source is None or row.experiment is None:
         return None
-    named = Source(column.benchmark or source.benchmark, column.metric or source.metric)
+    named = Source(column.benchmark or source.benchmark, column.metric or source.metric, source.judge)
     chosen = named.judged_by(edition.judge)
+    if chosen.benchmark == CALIBRATION:
+        return calibrated(edition.scales, chosen, column.languages)
     return measure(runs, Wanted(chosen, column.languages, row.iteration, row.against))
 
 
@@ -119,18 +134,19 @@ def _can_be(column: Column, runs: list[Run]) -> bool:
     return not runs or not set(column.languages) & set(NAMES) or set(column.languages) <= known
 
 
-def _notes(edition: Edition, row: Row, found: Measured | None) -> Iterator[str]:
+def _notes(edition: Edition, row: Row, found: Measured | None, judge: str | None) -> Iterator[str]:
     if row.experiment is None:
         yield PAPER_ONLY
     elif found is not None:
         yield found.note
-        yield f"judge {edition.judge}" if edition.judge else ""
+        yield f"judge {judge}" if judge and judge != AGREEMENT else ""
         yield LAB if edition.scale is Scale.LAB else ""
     elif edition.table.needs and edition.scale is Scale.PAPER:
         yield f"needs {edition.table.needs}"
 
 
-def command(row: Row, scale: Scale) -> str:
-    """What to type to fill a row."""
-    header = read_header(row.experiment or "")
-    return header.command if scale is Scale.PAPER else header.lab
+def command(row: Row, scale: Scale, source: Source | None) -> str:
+    """What to type to fill a row: the run, then the judge's call where a judge says the number."""
+    header, paper = read_header(row.experiment or ""), scale is Scale.PAPER
+    judge = (header.judge if paper else header.lab_judge) if source and source.judge and header.runs else ""
+    return " && ".join(filter(None, (header.command if paper else header.lab, judge)))

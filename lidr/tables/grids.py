@@ -13,7 +13,7 @@ from lidr.tables.frame import LAB, MISPRINT, columns
 
 DAGGER = "†"
 OUTSIDE = "*"
-_LINES = ("paper", "ours", "difference", "n")
+_LINES = ("paper", "ours", "difference", "floor", "n")
 
 
 def blocks(edition: Edition, frame: pd.DataFrame, *, arms: bool = False) -> Iterator[Grid]:
@@ -52,8 +52,9 @@ def _row_lines(
     digits = _digits(edition, metric)
     texts: dict[str, list[str]] = {name: [] for name in _LINES}
     for cell in cells.itertuples():
-        paper, ours, low, high, change, n = (
-            _known(getattr(cell, name)) for name in ("paper", "ours", "low", "high", "difference", "n")
+        paper, ours, low, high, change, floor, n = (
+            _known(getattr(cell, name))
+            for name in ("paper", "ours", "low", "high", "difference", "floor", "n")
         )
         mark = DAGGER if str(cell.note).startswith(MISPRINT) else ""
         texts["paper"].append(written(metric, paper, digits=digits) + mark)
@@ -61,6 +62,7 @@ def _row_lines(
         outside = paper is not None and low is not None and high is not None and not low <= paper <= high
         mark = OUTSIDE if outside and change is not None else ""
         texts["difference"].append(written(metric, change, signed=True, digits=digits) + mark)
+        texts["floor"].append(written(metric, floor, digits=digits))
         texts["n"].append(MISSING if n is None else f"{n:.0f}")
     shown = [name for name in _LINES if any(text != MISSING for text in texts[name])]
     if label in _measurable(edition) and "ours" not in shown:
@@ -97,6 +99,7 @@ def note(edition: Edition, cells: pd.DataFrame, arms: bool = False) -> str:
     words = []
     if cells["low"].notna().any():
         words.append("±: the longer arm of the 95 % interval" if arms else "In brackets the 95 % interval")
+        words.append("floor: least difference between two such numbers that is more than noise")
     if edition.scale is Scale.LAB:
         words.append(LAB)
     if _outside(cells).any():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
+
+import yaml
 
 from lidr.compose import config_folder
 from lidr.errors import LidrError
 
-_FIELD = re.compile(r"# (Table|Command|Lab|Hardware|Time|Expected|Tolerance): +(.*)")
+_FIELD = re.compile(r"# (Table|Command|Judge|Lab|Lab judge|Hardware|Time|Expected|Tolerance): +(.*)")
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Header:
     """What the first comment of ``experiments/experiment/<name>.yaml`` promises, each field in words.
 
     table: which one it fills. command: of the paper's setting. lab: of the lab edition.
+    judge, lab_judge: who then judges the run, where a table needs it.
     """
 
     table: str
@@ -26,6 +29,13 @@ class Header:
     time: str
     expected: str
     tolerance: str
+    judge: str = ""
+    lab_judge: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether a run fills the table; calibration needs none."""
+        return self.command.startswith("lidr run ")
 
     @property
     def requests(self) -> str:
@@ -37,6 +47,15 @@ class Header:
     def lab_time(self) -> str:
         """Time of the lab edition, as the header writes it."""
         return self.time.partition("lab: ")[2].rstrip(".") or "-"
+
+
+@cache
+def run_name(experiment: str) -> str:
+    """What the runs of an experiment are called: of one that adds no name of its own, as those it is made from."""
+    path = config_folder("experiments") / "experiment" / f"{experiment}.yaml"
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    bases = [text for text in values.get("defaults", ()) if isinstance(text, str) and text != "_self_"]
+    return str(values.get("name") or (run_name(bases[0]) if bases else experiment))
 
 
 @cache
@@ -60,11 +79,11 @@ def read_header(experiment: str) -> Header:
             break
         field = _FIELD.fullmatch(line)
         if field:
-            last = field[1].lower()
+            last = field[1].lower().replace(" ", "_")
             found[last] = field[2].strip()
         elif last and line.startswith("#   "):
             found[last] += " " + line.lstrip("# ").strip()
-    missing = [f.name.capitalize() for f in fields(Header) if not found.get(f.name)]
+    missing = [f.name.capitalize() for f in fields(Header) if f.default is MISSING and not found.get(f.name)]
     if missing:
         raise LidrError(
             f"the header lacks {', '.join(missing)}",

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from lidr.config import LanguagesConfig
-from lidr.config.judge_schema import Baseline
 from lidr.evaluation import ALL, MEAN_NON_DOMINANT, MEAN_UNSEEN, Score
 from lidr.evaluation.run import gap_weights
 from lidr.evaluation.scores import IMBALANCE_GAP
 from lidr.evaluation.seeds import over_seeds, table
 from lidr.evaluation.statistics import RATE, RATE_DIFFERENCE, Observation, combine
+from lidr.evaluation.texts import UNBOUNDED
 from lidr.report.runs import Run
-from lidr.report.seeds import ByProblem, by_language, weighted
+from lidr.report.seeds import weighted
+from lidr.tables.answers import Measurements, judged_names, measurements
 from lidr.tables.editions import TRAINING, Source
 
 RATING = (0.0, 10.0)
 _TAIL = 10
-_OUTCOME = {"win": 1, "tie": 0, "lose": -1}
 
 
 class Measured(NamedTuple):
@@ -44,14 +44,6 @@ class Wanted:
     languages: tuple[str, ...]
     iteration: int | Literal["last"]
     against: int | None = None
-
-    def stored_benchmarks(self, run: Run) -> set[str]:
-        """Under which benchmarks a score may stand: a judge's names the opponent, which may go by two names."""
-        what, _, judge = self.source.benchmark.partition("@")
-        if self.against is None or not judge:
-            return {self.source.benchmark}
-        names = {Baseline.INITIAL: 0, Baseline.PREVIOUS: self.t(run) - 1}
-        return {f"{what} vs {name}@{judge}" for name, t in names.items() if t == self.against}
 
     def t(self, run: Run) -> int:
         return run.config.iterations if self.iteration == "last" else self.iteration
@@ -79,9 +71,12 @@ def _stored(run: Run, wanted: Wanted) -> Measured | None:
 
 def _scores(run: Run, wanted: Wanted) -> dict[str, Score]:
     """By language."""
-    benchmarks, place = wanted.stored_benchmarks(run), (wanted.source.metric, wanted.t(run))
+    (benchmark, metric, judge), iteration = wanted.source, wanted.t(run)
+    names = judged_names(benchmark, iteration, wanted.against) if judge else [benchmark]
     return {
-        s.language: s for s in run.scores if s.benchmark in benchmarks and (s.metric, s.iteration) == place
+        s.language: s
+        for s in run.scores
+        if s.subject in names and (s.judge, s.metric, s.iteration) == (judge, metric, iteration)
     }
 
 
@@ -99,21 +94,11 @@ def _computed(run: Run, wanted: Wanted) -> Measured | None:
     return Measured(estimate.value, estimate.low, estimate.high, estimate.n)
 
 
-def _outcomes(run: Run, wanted: Wanted) -> dict[str, dict[str, float]]:
+def _outcomes(run: Run, wanted: Wanted) -> Measurements:
     """Each problem's measurement, by language."""
-    benchmark, metric = wanted.source
-    if metric in _OUTCOME and wanted.against is not None:
-        after = by_language(run, benchmark, "accuracy", wanted.t(run))
-        before = by_language(run, benchmark, "accuracy", wanted.against)
-        return {code: _compared(after[code], before[code], metric) for code in after if code in before}
+    benchmark, metric, judge = wanted.source
     of = metric.removeprefix(IMBALANCE_GAP).lstrip("_") or "accuracy" if _is_gap(metric) else metric
-    return by_language(run, benchmark, of, wanted.t(run))
-
-
-def _compared(after: ByProblem, before: ByProblem, metric: str) -> dict[str, float]:
-    """1 where an answer won, tied or lost, as the metric asks, against the other model's; checked, not judged."""
-    sign = {p: (after[p] > before[p]) - (after[p] < before[p]) for p in after if p in before}
-    return {p: float(s == _OUTCOME[metric]) for p, s in sign.items()}
+    return measurements(run, benchmark, of, wanted.t(run), judge, wanted.against)
 
 
 def _weights(languages: LanguagesConfig, wanted: Wanted) -> dict[str, float] | None:
@@ -131,7 +116,9 @@ def _is_gap(metric: str) -> bool:
     return metric.startswith(IMBALANCE_GAP)
 
 
-def _bounds(wanted: Wanted) -> tuple[float, float]:
+def _bounds(wanted: Wanted) -> tuple[float, float] | None:
+    if wanted.source.metric in UNBOUNDED:
+        return None
     if _is_gap(wanted.source.metric):
         return RATE_DIFFERENCE
     return RATING if wanted.source.metric.startswith("rating") else RATE
@@ -166,17 +153,36 @@ def _training(run: Run, wanted: Wanted) -> Measured | None:
 
 
 def _over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:
+    """From the outcomes of single answers; where each seed has problems of its own, of all of them together."""
     weights = _weights(runs[0].config.languages, wanted)
     if weights is None or wanted.source.benchmark == TRAINING:
         return None
-    rows = [weighted(_outcomes(run, wanted), weights) for run in runs]
-    found = over_seeds(table([row for row in rows if row is not None]), _bounds(wanted))
-    if found is None or any(row is None for row in rows) or found.estimate.value is None:
+    each = [_outcomes(run, wanted) for run in runs]
+    if not all(found.get(code) for found in each for code in weights):
         return None
-    estimate = found.estimate
-    return Measured(
-        found.estimate.value, estimate.low, estimate.high, estimate.n, f"mean over {len(runs)} seeds"
-    )
+    if any(set(found[code]) != set(each[0][code]) for found in each for code in weights):
+        return pooled(each, weights, wanted)
+    rows = [weighted(found, weights) for found in each]
+    found = over_seeds(table([row for row in rows if row is not None]), _bounds(wanted))
+    if found is None:
+        return None
+    value, low, high, n = found.estimate
+    return None if value is None else Measured(value, low, high, n, f"mean over {len(runs)} seeds")
+
+
+def pooled(each: Sequence[Measurements], weights: Mapping[str, float], wanted: Wanted) -> Measured | None:
+    """The number over all problems of all seeds, each drawn as one: a problem that two seeds have counts twice."""
+    seen = [
+        Observation(f"{seed} {problem}", code, value)
+        for seed, found in enumerate(each)
+        for code in weights
+        for problem, value in found[code].items()
+    ]
+    estimate = combine(seen, {str(k): v for k, v in weights.items()}, bounds=_bounds(wanted))
+    if estimate.value is None:
+        return None
+    note = f"over {len(each)} seeds, each with problems of its own, which n counts together"
+    return Measured(estimate.value, estimate.low, estimate.high, estimate.n, note)
 
 
 def _mean_over_seeds(runs: Sequence[Run], wanted: Wanted) -> Measured | None:

@@ -53,13 +53,14 @@ class Metric(_Strict):
     name: as the paper's values and `lidr.report.metrics` call it.
     measure: ``<benchmark>/<metric>`` of the paper's setting; ``<benchmark>@*`` is any judge's.
     lab: the same of the lab edition; None where there is none.
-    columns: of this block alone, at both scales, where they are not the table's.
+    columns: of this block alone, at both scales, where they are not the table's; rows: labels, likewise.
     """
 
     name: str
     measure: str
     lab: str | None = None
     columns: _Columns | None = None
+    rows: tuple[str, ...] | None = None
 
 
 class Row(_Strict):
@@ -70,7 +71,8 @@ class Row(_Strict):
     iteration: t of M_t, or the last one of the run.
     against: t of the model that M_t is compared with.
     where: configuration values, by dotted key, that tell a grid's runs apart; lab_where: those in the lab.
-    measure, lab: instead of the metric's.
+    measure, lab: instead of the metric's; benchmark, lab_benchmark: instead of the benchmark in them alone.
+    judge, lab_judge: whose scores stand here, where rows are of several judges.
     """
 
     label: str
@@ -82,6 +84,10 @@ class Row(_Strict):
     lab_where: dict[str, Any] | None = None
     measure: str | None = None
     lab: str | None = None
+    benchmark: str | None = None
+    lab_benchmark: str | None = None
+    judge: str | None = None
+    lab_judge: str | None = None
 
 
 class Paper(_Strict):
@@ -101,6 +107,7 @@ class TableSpec(_Strict):
 
     title: in words. about: a sentence below it. metrics: a block each.
     lab_columns: of the lab edition. needs: what must be there before its cells can be filled, beside the runs.
+    judge, lab_judge: whose scores are shown where a run has those of several.
     """
 
     name: str
@@ -112,6 +119,8 @@ class TableSpec(_Strict):
     lab_columns: _Columns = Field(default=_LAB_COLUMNS, validate_default=True)
     rows: tuple[Row, ...]
     needs: str | None = None
+    judge: str | None = None
+    lab_judge: str | None = None
 
     @property
     def experiments(self) -> tuple[str, ...]:

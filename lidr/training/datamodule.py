@@ -81,6 +81,7 @@ class PairData(pl.LightningDataModule):
             training.max_length,
             training.too_long,
             with_rejected=self.config.objective.name.is_preference,
+            dominant=self.config.languages.dominant,
         )
         if not self._tokens.pairs:
             raise LidrError(

@@ -57,8 +57,10 @@ class TokenPairs:
         return max(pair.longest for pair in self.pairs)
 
 
-def pair_type(pair: Pair) -> PairType:
-    """nl where the chosen answer is a translation (``en->es``), en where the model answered in it."""
+def pair_type(pair: Pair, dominant: str | None = None) -> PairType:
+    """en in the dominant language, nl in others; where none is named, nl where the chosen answer is a translation."""
+    if dominant is not None:
+        return PairType.EN if pair.language == dominant else PairType.NL
     return PairType.NL if "->" in pair.chosen_origin else PairType.EN
 
 
@@ -79,7 +81,13 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def tokenise(
-    pairs: Sequence[Pair], chat: ChatFormat, max_length: int, too_long: TooLong, *, with_rejected: bool
+    pairs: Sequence[Pair],
+    chat: ChatFormat,
+    max_length: int,
+    too_long: TooLong,
+    *,
+    with_rejected: bool,
+    dominant: str | None = None,
 ) -> TokenPairs:
     """Tokenises pairs in large batches and applies max_length (tokens of prompt + response).
 
@@ -90,7 +98,7 @@ def tokenise(
     kept: list[TokenPair] = []
     truncated = 0
     for start in range(0, len(pairs), TOKENISE_AT_ONCE):
-        for pair in _encode(pairs[start : start + TOKENISE_AT_ONCE], chat, with_rejected):
+        for pair in _encode(pairs[start : start + TOKENISE_AT_ONCE], chat, with_rejected, dominant):
             fits = pair.longest <= max_length
             if fits or (too_long is TooLong.TRUNCATE and len(pair.prompt) < max_length):
                 kept.append(pair if fits else _cut(pair, max_length))
@@ -100,7 +108,9 @@ def tokenise(
     return TokenPairs(tuple(kept), truncated, dropped)
 
 
-def _encode(pairs: Sequence[Pair], chat: ChatFormat, with_rejected: bool) -> list[TokenPair]:
+def _encode(
+    pairs: Sequence[Pair], chat: ChatFormat, with_rejected: bool, dominant: str | None
+) -> list[TokenPair]:
     prompts = chat.batch_prompt_ids([Turn(p.prompt) for p in pairs])
     chosen = chat.batch_response_ids([p.chosen for p in pairs])
     rejected = chat.batch_response_ids([p.rejected for p in pairs]) if with_rejected else [None] * len(pairs)
@@ -108,7 +118,7 @@ def _encode(pairs: Sequence[Pair], chat: ChatFormat, with_rejected: bool) -> lis
         TokenPair(
             p.id,
             p.language,
-            pair_type(p),
+            pair_type(p, dominant),
             prompt=array("i", x),
             chosen=array("i", y_w),
             rejected=None if y_l is None else array("i", y_l),

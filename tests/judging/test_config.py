@@ -16,6 +16,7 @@ def test_every_judge_composes(name: str) -> None:
     given = {
         "openai": "engine.endpoint.model",
         "openai_logprobs": "engine.endpoint.model",
+        "openai_scores": "engine.endpoint.model",
         "local": "model.path",
     }
     overrides = [f"judges.{name}.{given[name]}=x"] if name in given else []

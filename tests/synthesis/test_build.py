@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lidr import jsonl
 from lidr.compose import compose_run
-from lidr.config import EnRejected, PairType
+from lidr.config import EnRejected, PairControl, PairType
 from lidr.errors import LidrError
 from lidr.prompts.align import align
 from lidr.prompts.rows import Item
@@ -245,13 +245,15 @@ def test_datasets_reads_the_pairs(tmp_path, monkeypatch):
 
 
 PRESETS = {
-    "lidr": ((PairType.NL, PairType.EN), EnRejected.LAST),
-    "paper": ((PairType.NL, PairType.EN), EnRejected.LAST),
-    "nl_only": ((PairType.NL,), EnRejected.LAST),
-    "en_only": ((PairType.EN,), EnRejected.LAST),
-    "all_rejected": ((PairType.NL, PairType.EN), EnRejected.ALL),
-    "random_rejected": ((PairType.NL, PairType.EN), EnRejected.RANDOM),
-    "worst_rejected": ((PairType.NL, PairType.EN), EnRejected.WORST),
+    "lidr": ((PairType.NL, PairType.EN), EnRejected.LAST, None),
+    "paper": ((PairType.NL, PairType.EN), EnRejected.LAST, None),
+    "nl_only": ((PairType.NL,), EnRejected.LAST, None),
+    "en_only": ((PairType.EN,), EnRejected.LAST, None),
+    "all_rejected": ((PairType.NL, PairType.EN), EnRejected.ALL, None),
+    "random_rejected": ((PairType.NL, PairType.EN), EnRejected.RANDOM, None),
+    "worst_rejected": ((PairType.NL, PairType.EN), EnRejected.WORST, None),
+    "swapped": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.SWAPPED),
+    "fidelity": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.FIDELITY),
 }
 
 
@@ -263,7 +265,7 @@ def test_every_preset_has_a_row_here():
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
     pairs = compose_run([f"pairs={name}"]).pairs
-    assert (pairs.types, pairs.en_rejected) == PRESETS[name]
+    assert (pairs.types, pairs.en_rejected, pairs.control) == PRESETS[name]
     assert pairs.filters.translation_error
     assert not pairs.filters.translation_incomplete_group
 

@@ -20,7 +20,8 @@ GSM8K = ("en", "de", "es", "fr", "ru")
 def score(
     benchmark: str, language: str, t: int, metric: str, value: float, arm: float = 0.05, n: int = 250
 ) -> Score:
-    return Score(benchmark, language, t, metric, value, value - arm, value + arm, n)
+    judge = benchmark.partition("@")[2] or None
+    return Score(benchmark, language, t, metric, value, value - arm, value + arm, n, judge=judge)
 
 
 def scored_run(folder: Path, overrides: Sequence[str], scores: Iterable[Score]) -> RunConfig:
@@ -61,6 +62,11 @@ def official(root: Path) -> Path:
         path = root / "x-alpacaeval" / "data" / f"{code}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(rows), encoding="utf-8")
+    for code in ALPAGASUS:
+        _lines(
+            root / "mt_bench" / f"{code}.jsonl",
+            [{"question_id": i, "turns": [f"say {i}", f"and {i}"]} for i in range(80)],
+        )
     return root
 
 

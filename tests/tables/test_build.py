@@ -11,8 +11,9 @@ import pytest
 
 from lidr.errors import LidrError
 from lidr.tables import Scale, build_table, read_table
-from lidr.tables.editions import found_in, named
+from lidr.tables.editions import found_in, named, shown
 from lidr.tables.frame import COLUMNS, tidy
+from lidr.tables.spec import Metric
 from tests.tables.make import lab_run, score, scored_run
 
 MGSM = ["experiment=mgsm"]
@@ -79,7 +80,7 @@ def test_the_grid_has_a_line_for_each_of_paper_ours_difference_and_n(outputs: Pa
         ("M_0", "paper", "70.0"),
         ("", "ours", "70.0 ±5.0"),
         ("", "difference", "0.0"),
-        ("", "n", "250"),
+        ("", "floor", "7.1"),
     ]
     assert ("SFT", "paper", "68.0") in rows
     assert next(row for row in accuracy.rows if row[0] == "SFT")[3] == "60.4"
@@ -167,20 +168,6 @@ def test_judged_scores_fill_the_judged_tables(tmp_path: Path) -> None:
     assert cell(of("e1_validity"), "pairs of M_0", "en", "reward_accuracy").ours == 0.7
 
 
-def test_the_mean_of_languages_has_an_interval_where_answers_are_stored(tmp_path: Path) -> None:
-    """Its value is that of the single languages' mean; all answered the same problems."""
-    lab_run(tmp_path / "run", ["experiment=alpagasus_llama3_8b", "scale=lab"])
-    edition = named(read_table("x_alpacaeval"), [tmp_path / "run"])
-    assert edition.scale is Scale.LAB
-    frame = tidy(edition)
-    average = cell(frame, "M_2", "avg")
-    assert average.ours == pytest.approx(
-        sum(cell(frame, "M_2", c).ours for c in ("en", "es", "ru", "de", "fr")) / 5
-    )
-    assert average.low < average.ours < average.high
-    assert average.n == 40
-
-
 def test_the_lab_edition_says_what_it_is_and_has_no_difference(tmp_path: Path) -> None:
     lab_run(tmp_path / "run", ["experiment=mgsm", "scale=lab"])
     edition = named(read_table("mgsm"), [tmp_path / "run"])
@@ -194,27 +181,10 @@ def test_the_lab_edition_says_what_it_is_and_has_no_difference(tmp_path: Path) -
     assert result.missing == (("SFT", "lidr run experiment=mgsm_sft scale=lab"),)
 
 
-def test_the_lab_leaves_the_papers_number_out_where_it_measures_another_quantity(tmp_path: Path) -> None:
-    lab_run(tmp_path / "run", ["experiment=alpagasus_llama3_8b", "scale=lab"])
-    frame = tidy(named(read_table("mt_bench"), [tmp_path / "run"]))
-    assert set(frame["metric"]) == {"accuracy"}
-    assert frame["paper"].isna().all()
-
-
-def test_head_to_head_in_the_lab_compares_answer_by_answer(tmp_path: Path) -> None:
-    lab_run(tmp_path / "run", ["experiment=alpagasus_llama3_8b", "scale=lab"])
-    edition = named(read_table("head_to_head"), [tmp_path / "run"])
-    frame = tidy(edition)
-    (run,) = edition.runs
-    right = [
-        {o.id: o.values["accuracy"] for o in run.outcomes("lab", t) if o.language == "ru"} for t in (0, 2)
-    ]
-    wins = sum(right[1][p] > right[0][p] for p in right[0])
-    losses = sum(right[1][p] < right[0][p] for p in right[0])
-    row = ("M_2 vs M_0", "ru")
-    assert cell(frame, *row, "win").ours == pytest.approx(wins / 40)
-    assert cell(frame, *row, "lose").ours == pytest.approx(losses / 40)
-    assert sum(cell(frame, *row, m).ours for m in ("win", "tie", "lose")) == pytest.approx(1)
+def test_the_lab_may_show_another_quantity_under_its_own_name() -> None:
+    metric = Metric(name="rating", measure="mt_bench@*/rating", lab="lab/accuracy")
+    assert (shown(metric, Scale.PAPER), shown(metric, Scale.LAB)) == ("rating", "accuracy")
+    assert shown(Metric(name="rating", measure="a@*/b", lab="a@*/b"), Scale.LAB) == "rating"
 
 
 def test_runs_that_differ_in_their_seed_are_one_row(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def test_run_then_table(
     assert "missing M_2: lidr run experiment=mgsm scale=lab" in text
     folder = tmp_path / "outputs" / "tables" / "mgsm-lab"
     assert (folder / "figures" / "mgsm-accuracy.png").stat().st_size > 5000
+    assert main(["judge", str(done.run.root), "judge=[oracle_scores]", "cache=null"]) == 0
     assert main(["table", "head_to_head", str(done.run.root)]) == 0
     assert "M_1 vs M_0" in capsys.readouterr().out
     assert main(["table", "--list"]) == 0

@@ -21,7 +21,7 @@ from tests.torture.kill_plan import A_LOOP, KINDS, Kill, Plan, Write, kind_of
 RUN = "outputs/lab/lab-dpo-s0-1"
 NAMES = [
     f"{RUN}/iteration-1/pairs/stage.json.tmp", f"{RUN}/iteration-1/training/last.ckpt.tmp", f"{RUN}/config.yaml.tmp",
-    f"{RUN}/iteration-1/training/reference.safetensors.tmp", f"{RUN}/wandb/offline-run-1/run-1.wandb", f"{RUN}/report/report.md",
+    f"{RUN}/iteration-1/training/reference.safetensors.tmp", f"{RUN}/wandb/a/b.wandb", f"{RUN}/report/report.md",
     f"{RUN}/iteration-1/model.tmp", f"{RUN}/iteration-1/responses/es.jsonl",
 ]  # fmt: skip
 WRITES = [Write(command, "open", name) for command in (0, 1) for name in NAMES]

@@ -70,7 +70,7 @@ class Judge:
             kept.setdefault(_key(pair), []).append(pair)
         group = bundle.group(iteration - 1, self._config.languages)
         for candidate in self._candidates(group) if group else ():
-            found = kept.pop(_key(candidate), [])
+            found = kept.pop(_key(candidate.kept(self._config.pairs.control)), [])
             for pair in found:
                 yield self._kept(pair, bundle, iteration, measured=not candidate.asks_for_translation)
             if not found:
