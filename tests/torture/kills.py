@@ -79,6 +79,7 @@ def main() -> int:
         start = partial(copied, prepare=lambda: hook.install(os.environ[hook.VARIABLE]))
     with _folder(arguments.keep) as folder:
         wholes = [in_peace(folder / f"whole-{n}", n, start) for n in range(len(BETAS))]
+        keep_common(wholes)
         _say(f"in peace: {len(wholes[0].files)} files, {wholes[0].seconds:.1f} s")
         outcomes = list(_side_by_side(seeds, enough, wholes, start, folder, arguments.jobs))
     if arguments.out is not None:
@@ -138,6 +139,14 @@ def in_peace(place: Path, number: int, start: Starter) -> Whole:
     (run,) = (path.parent for path in place.glob("outputs/lab/*/config.yaml"))
     seconds = time.monotonic() - started
     return Whole(str(run.relative_to(place)), content(place / "outputs"), mirrored(run), writes, seconds)
+
+
+def keep_common(wholes: Sequence[Whole]) -> None:
+    """Keeps the writes of files that have their names in every loop: others would be aimed at in vain."""
+    names = [{write.name.replace(whole.run, "") for write in whole.writes} for whole in wholes]
+    common = set.intersection(*names)
+    for whole in wholes:
+        whole.writes[:] = [write for write in whole.writes if write.name.replace(whole.run, "") in common]
 
 
 def _side_by_side(

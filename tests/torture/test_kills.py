@@ -17,6 +17,7 @@ from tests.torture.case import ROOT
 from tests.torture.hook import sitecustomize as hook
 from tests.torture.kill_checks import Standing, content, differences
 from tests.torture.kill_plan import A_LOOP, KINDS, Kill, Plan, Write, kind_of
+from tests.torture.kills import Whole, keep_common
 
 RUN = "outputs/lab/lab-dpo-s0-1"
 NAMES = [
@@ -131,6 +132,15 @@ def test_steps_since_the_last_checkpoint_may_be_done_again(logged: int, first: i
     done = list(range(1, logged + 1))
     found = list(standing(logged, done).lost(standing(logged, [*done, first, first + 1]), 2))
     assert bool(found) == lost
+
+
+def test_a_file_whose_name_is_drawn_anew_each_time_is_not_aimed_at() -> None:
+    wholes = [
+        Whole(run, {}, {}, [Write(0, "open", f"{run}/a"), Write(0, "open", f"{run}/{run}-{drawn}")], 1.0)
+        for run, drawn in (("r0", "x"), ("r1", "y"))
+    ]
+    keep_common(wholes)
+    assert [[write.name for write in whole.writes] for whole in wholes] == [["r0/a"], ["r1/a"]]
 
 
 def test_the_last_line_adds_up() -> None:
