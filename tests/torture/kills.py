@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.hook import sitecustomize as hook
-from tests.torture.kill_checks import Content, Rows, content, differences, mirrored, rows_lost
+from tests.torture.kill_checks import Content, Mirrored, content, differences
 from tests.torture.kill_loop import BETAS, Loop, Starter, Told, commands, left_behind, prepare
 from tests.torture.kill_plan import Plan, Write
 from tests.torture.started import copied, typed, warm_up
@@ -39,11 +39,11 @@ _LINGER = 5.0  # seconds that processes have to follow a parent that was killed
 
 @dataclass(frozen=True)
 class Whole:
-    """A loop that nobody killed. run: its folder. rows: of its W&B files."""
+    """A loop that nobody killed. run: its folder. mirror: its W&B files."""
 
     run: str
     files: Content
-    rows: Rows
+    mirror: Mirrored
     writes: list[Write]
     seconds: float
 
@@ -138,7 +138,7 @@ def in_peace(place: Path, number: int, start: Starter) -> Whole:
         raise RuntimeError("\n".join([*loop.told.lost, *loop.told.tracebacks]))
     (run,) = (path.parent for path in place.glob("outputs/lab/*/config.yaml"))
     seconds = time.monotonic() - started
-    return Whole(str(run.relative_to(place)), content(place / "outputs"), mirrored(run), writes, seconds)
+    return Whole(str(run.relative_to(place)), content(place / "outputs"), Mirrored.of(run), writes, seconds)
 
 
 def keep_common(wholes: Sequence[Whole]) -> None:
@@ -202,7 +202,7 @@ def _compared(place: Path, wholes: Sequence[Whole]) -> Iterator[str]:
             expected[name] = sorted({*expected[name], *value}) if both else value  # type: ignore[misc]
     yield from differences(expected, content(place / "outputs"))
     for whole in wholes:
-        yield from rows_lost(whole.rows, mirrored(place / whole.run))
+        yield from whole.mirror.lost(Mirrored.of(place / whole.run))
 
 
 def _show(outcome: Outcome) -> None:
