@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.tracking import wandb_file
 
@@ -21,7 +22,6 @@ _CLOCK = re.compile(r"^_(runtime|timestamp|wandb|step)$|tokens_per_second$|artif
 _RECORDS = re.compile(r"(responses|translations|evaluation|judging)/(?!.*outcomes).*\.jsonl$")
 
 Content = dict[str, object]
-Rows = dict[str, set[int]]
 
 
 def content(root: Path) -> Content:
@@ -61,29 +61,50 @@ def differences(whole: Content, found: Content) -> Iterator[str]:
             yield f"{name} differs"
 
 
-def mirrored(run: Path) -> Rows:
-    """The rows that W&B's files of all attempts hold, each with its steps; more than one where it is there twice."""
-    rows: Rows = {}
-    for path in sorted((run / "wandb").glob("offline-run-*/run-*.wandb")):
-        if path.stat().st_size:
-            attempt = wandb_file._read(path)
-            for step, row in zip(attempt.steps, attempt.history, strict=True):
-                values = {key: value for key, value in sorted(row.items()) if not _CLOCK.search(key)}
-                rows.setdefault(json.dumps(values, sort_keys=True), set()).add(step)
-    return rows
+@dataclass
+class Mirrored:
+    """What W&B's files of all attempts hold: rows without their tables, each with its steps, and every last table."""
 
+    rows: dict[str, set[int]] = field(default_factory=dict)
+    tables: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-def rows_lost(whole: Rows, found: Rows) -> Iterator[str]:
-    """Rows that a killed loop's mirror lacks, holds twice, or holds beside those of one that nobody killed.
+    @classmethod
+    def of(cls, run: Path) -> Mirrored:
+        """A run's."""
+        found = cls()
+        for path in sorted((run / "wandb").glob("offline-run-*/run-*.wandb")):
+            if path.stat().st_size:
+                attempt = wandb_file._read(path)
+                for step, row in zip(attempt.steps, attempt.history, strict=True):
+                    found._take(step, row)
+        return found
 
-    An attempt that ended by itself shows its tables as far as they are.
-    """
-    if gone := whole.keys() - found.keys():
-        yield f"W&B: {len(gone)} of {len(whole)} rows are missing, such as {min(gone)[:200]}"
-    if new := [row for row in found.keys() - whole.keys() if "table-file" not in row]:
-        yield f"W&B: {len(new)} rows too many, such as {min(new)[:200]}"
-    if twice := [row for row, steps in found.items() if len(steps) > 1]:
-        yield f"W&B: {len(twice)} rows are there twice, such as {min(twice)[:200]}"
+    def _take(self, step: int, row: dict[str, Any]) -> None:
+        tables = {key.removesuffix("._type") for key, value in row.items() if value == "table-file"}
+        for name in tables:
+            self.tables[name] = max(self.tables.get(name, (0, "")), (step, row[f"{name}.sha256"]))
+        values = {
+            key: value
+            for key, value in sorted(row.items())
+            if not _CLOCK.search(key) and key.rpartition(".")[0] not in tables
+        }
+        if values:
+            self.rows.setdefault(json.dumps(values), set()).add(step)
+
+    def lost(self, later: Mirrored) -> Iterator[str]:
+        """What a killed loop's mirror lacks, holds twice, or holds beside what one has that nobody killed.
+
+        A table shows what is there when it is logged, so that only the last one under each key is compared.
+        """
+        if gone := self.rows.keys() - later.rows.keys():
+            yield f"W&B: {len(gone)} of {len(self.rows)} rows are missing, such as {min(gone)[:200]}"
+        if new := later.rows.keys() - self.rows.keys():
+            yield f"W&B: {len(new)} rows too many, such as {min(new)[:200]}"
+        if twice := [row for row, steps in later.rows.items() if len(steps) > 1]:
+            yield f"W&B: {len(twice)} rows are there twice, such as {min(twice)[:200]}"
+        for name, (_, digest) in self.tables.items():
+            if later.tables.get(name, (0, ""))[1] != digest:
+                yield f"W&B: the table {name} is another one"
 
 
 @dataclass

@@ -102,7 +102,7 @@ class Plan:
 
     def _at_any_time(self, rng: random.Random, write: Write, seconds: float) -> Kill:
         process = rng.choice(("loop", "stage")) if self.separate else "loop"
-        return self._aimed(rng, Kill(write.command, process, "", delay=rng.uniform(0, seconds / 4)))
+        return self._aimed(rng, Kill(write.command, process, "", delay=rng.uniform(0, seconds / 6)))
 
     def _at(self, rng: random.Random, writes: Sequence[Write], place: int) -> Kill:
         write = writes[place]

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.hook import sitecustomize as hook
-from tests.torture.kill_checks import Content, Rows, content, differences, mirrored, rows_lost
+from tests.torture.kill_checks import Content, Mirrored, content, differences
 from tests.torture.kill_loop import BETAS, Loop, Starter, Told, commands, left_behind, prepare
 from tests.torture.kill_plan import Plan, Write
 from tests.torture.started import copied, typed, warm_up
@@ -39,11 +39,11 @@ _LINGER = 5.0  # seconds that processes have to follow a parent that was killed
 
 @dataclass(frozen=True)
 class Whole:
-    """A loop that nobody killed. run: its folder. rows: of its W&B files."""
+    """A loop that nobody killed. run: its folder. mirror: its W&B files."""
 
     run: str
     files: Content
-    rows: Rows
+    mirror: Mirrored
     writes: list[Write]
     seconds: float
 
@@ -79,6 +79,7 @@ def main() -> int:
         start = partial(copied, prepare=lambda: hook.install(os.environ[hook.VARIABLE]))
     with _folder(arguments.keep) as folder:
         wholes = [in_peace(folder / f"whole-{n}", n, start) for n in range(len(BETAS))]
+        keep_common(wholes)
         _say(f"in peace: {len(wholes[0].files)} files, {wholes[0].seconds:.1f} s")
         outcomes = list(_side_by_side(seeds, enough, wholes, start, folder, arguments.jobs))
     if arguments.out is not None:
@@ -137,7 +138,15 @@ def in_peace(place: Path, number: int, start: Starter) -> Whole:
         raise RuntimeError("\n".join([*loop.told.lost, *loop.told.tracebacks]))
     (run,) = (path.parent for path in place.glob("outputs/lab/*/config.yaml"))
     seconds = time.monotonic() - started
-    return Whole(str(run.relative_to(place)), content(place / "outputs"), mirrored(run), writes, seconds)
+    return Whole(str(run.relative_to(place)), content(place / "outputs"), Mirrored.of(run), writes, seconds)
+
+
+def keep_common(wholes: Sequence[Whole]) -> None:
+    """Keeps the writes of files that have their names in every loop: others would be aimed at in vain."""
+    names = [{write.name.replace(whole.run, "") for write in whole.writes} for whole in wholes]
+    common = set.intersection(*names)
+    for whole in wholes:
+        whole.writes[:] = [write for write in whole.writes if write.name.replace(whole.run, "") in common]
 
 
 def _side_by_side(
@@ -193,7 +202,7 @@ def _compared(place: Path, wholes: Sequence[Whole]) -> Iterator[str]:
             expected[name] = sorted({*expected[name], *value}) if both else value  # type: ignore[misc]
     yield from differences(expected, content(place / "outputs"))
     for whole in wholes:
-        yield from rows_lost(whole.rows, mirrored(place / whole.run))
+        yield from whole.mirror.lost(Mirrored.of(place / whole.run))
 
 
 def _show(outcome: Outcome) -> None:

@@ -15,8 +15,9 @@ import pytest
 from tests.torture.__main__ import last_line, summary
 from tests.torture.case import ROOT
 from tests.torture.hook import sitecustomize as hook
-from tests.torture.kill_checks import Standing, content, differences
+from tests.torture.kill_checks import Mirrored, Standing, content, differences
 from tests.torture.kill_plan import A_LOOP, KINDS, Kill, Plan, Write, kind_of
+from tests.torture.kills import Whole, keep_common
 
 RUN = "outputs/lab/lab-dpo-s0-1"
 NAMES = [
@@ -123,6 +124,28 @@ def test_what_is_finished_is_neither_gone_nor_done_again() -> None:
     ]
 
 
+def test_a_row_of_the_mirror_is_neither_gone_nor_there_twice() -> None:
+    """Its clock and how far a table was do not count, but for the last table."""
+
+    def table(digest: str) -> dict[str, str]:
+        return {"samples._type": "table-file", "samples.sha256": digest}
+
+    whole, killed = Mirrored(), Mirrored()
+    for step, digest in enumerate("abc"):
+        whole._take(step, {"loss": step, "_runtime": step, **table(digest)})
+        killed._take(step, {"loss": step, "_runtime": 9, **table("c")})
+    assert list(whole.lost(killed)) == []
+    killed._take(7, {"loss": 1, **table("d")})
+    killed._take(8, {"loss": 9})
+    del killed.rows['{"loss": 0}']
+    assert [line.partition(",")[0] for line in whole.lost(killed)] == [
+        "W&B: 1 of 3 rows are missing",
+        "W&B: 1 rows too many",
+        "W&B: 1 rows are there twice",
+        "W&B: the table samples is another one",
+    ]
+
+
 @pytest.mark.parametrize(
     ("logged", "first", "lost"), [(5, 5, False), (5, 4, True), (4, 3, False), (4, 2, True), (1, 1, False)]
 )
@@ -131,6 +154,17 @@ def test_steps_since_the_last_checkpoint_may_be_done_again(logged: int, first: i
     done = list(range(1, logged + 1))
     found = list(standing(logged, done).lost(standing(logged, [*done, first, first + 1]), 2))
     assert bool(found) == lost
+
+
+def test_a_file_whose_name_is_drawn_anew_each_time_is_not_aimed_at() -> None:
+    wholes = [
+        Whole(
+            run, {}, Mirrored(), [Write(0, "open", f"{run}/a"), Write(0, "open", f"{run}/{run}-{drawn}")], 1.0
+        )
+        for run, drawn in (("r0", "x"), ("r1", "y"))
+    ]
+    keep_common(wholes)
+    assert [[write.name for write in whole.writes] for whole in wholes] == [["r0/a"], ["r1/a"]]
 
 
 def test_the_last_line_adds_up() -> None:
