@@ -61,7 +61,7 @@ def test_whoever_asks_a_server_or_judges_by_one_waits_for_no_torch() -> None:
 def test_run_help_lists_every_group_and_experiment() -> None:
     text = lidr("run", "--help").stdout
     for line in ("model: lab, llama2_7b, llama3_8b, qwen2_7b, smollm2_135m",
-                 "experiment: alpagasus_llama3_8b, alpagasus_smollm2, e10_iterations, e12_languages",
+                 "experiment: alignment_tax, alpagasus_llama3_8b, alpagasus_smollm2, e10_iterations,",
                  "objective: dpo, ipo, sft, simpo", "sweep: beta",
                  "evaluation: arc, fidelity, fidelity_short, global_mmlu, gsm8k,",
                  "scale: lab, paper", "debug: quick", "trainer: cpu, ddp, fsdp, gpu"):  # fmt: skip

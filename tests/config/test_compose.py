@@ -19,6 +19,7 @@ from lidr.config import (
     to_yaml,
 )
 from lidr.errors import ConfigError
+from lidr.tables.headers import run_name
 
 EXPERIMENTS = sorted(p.stem for p in (config_folder("experiments") / "experiment").glob("*.yaml"))
 SWEEPS = sorted(p.stem for p in (config_folder("sweeps") / "sweep").glob("*.yaml"))
@@ -48,7 +49,7 @@ def problems(*overrides: str) -> list[str]:
 
 
 def test_the_counts_of_the_vocabulary() -> None:
-    assert len(EXPERIMENTS) == 22
+    assert len(EXPERIMENTS) == 35
     assert len(SWEEPS) == 14
     assert len(GROUPS) >= 29
 
@@ -56,14 +57,14 @@ def test_the_counts_of_the_vocabulary() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(name: str) -> None:
     config = compose_run([f"experiment={name}", ROOT, "paths.data=/data", *left_out(name)])
-    assert config.name == name
+    assert config.name == run_name(name)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_at_both_scales(name: str) -> None:
     for scale in SCALES:
         data = [] if scale == "lab" else [ROOT, "paths.data=/data", *left_out(name)]
-        assert compose_run([f"experiment={name}", f"scale={scale}", *data]).name == name
+        assert compose_run([f"experiment={name}", f"scale={scale}", *data]).name == run_name(name)
 
 
 @pytest.mark.parametrize("choice", GROUPS)
