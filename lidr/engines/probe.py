@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from lidr.attention_interface import base_model
 from lidr.engines.cohort import NO_PREFIX, Cohort
 from lidr.engines.decoder import Decoder
+from lidr.memory import ran_out
 
 _TOKENS = 96
 # Largest distance between two logits, as a share of their spread. Rounding gives about 1e-6 and 1e-2.
@@ -47,6 +48,8 @@ def disagreement(model: PreTrainedModel, prompts: Sequence[Sequence[int]], atten
         cohort.add(torch.tensor([ids[-1] for ids in pair], device=model.device))
         found = torch.cat([first, decoder.step([cohort])])
     except Exception as error:  # whatever the model's own code raises
+        if ran_out(error):
+            raise
         message = (str(error).splitlines() or [type(error).__name__])[0]
         return Probe(f"{_name(model)} cannot run the engine's passes ({message})", 1)
     off = max(_distance(a, b) for a, b in zip(found, expected, strict=True))

@@ -52,5 +52,6 @@ def test_the_same_seed_and_threads_are_the_same_answers_in_any_batch(
 
 def test_other_threads_are_the_same_up_to_rounding() -> None:
     """Where no two tokens are nearly alike the answers are the same: 5 of 6 at least, in fp32."""
-    one, two = (answers(Precision.FP32, GREEDY, threads, 6) for threads in (1, 2))
+    short = SamplingConfig(max_new_tokens=8, repetition_penalty=1.1)
+    one, two = (answers(Precision.FP32, short, threads, 6) for threads in (1, 2))
     assert sum(one[key] == two[key] for key in one) >= len(one) - 1
