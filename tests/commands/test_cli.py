@@ -63,7 +63,7 @@ def test_run_help_lists_every_group_and_experiment() -> None:
     for line in ("model: lab, llama2_7b, llama3_8b, qwen2_7b, smollm2_135m",
                  "experiment: alignment_tax, alpagasus_llama3_8b, alpagasus_smollm2, e10_iterations,",
                  "objective: dpo, ipo, sft, simpo", "sweep: beta",
-                 "evaluation: arc, fidelity, fidelity_short, global_mmlu, gsm8k,",
+                 "evaluation: arc, fidelity, fidelity_asked, fidelity_short, global_mmlu, gsm8k,",
                  "scale: lab, paper", "debug: quick", "trainer: cpu, ddp, fsdp, gpu"):  # fmt: skip
         assert line in text
 

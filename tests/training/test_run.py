@@ -89,10 +89,12 @@ def test_the_summary_is_plain(finished) -> None:  # type: ignore[no-untyped-def]
     assert values["first_loss"] == next(jsonl.read(job.metrics))["train/loss"]
 
 
-def test_only_the_log_and_the_reference_stay(finished) -> None:  # type: ignore[no-untyped-def]
+def test_what_stays(finished) -> None:  # type: ignore[no-untyped-def]
+    """The checkpoint until the stage's manifest stands (`lidr.execute.tidy`)."""
     job, _, _ = finished
     assert sorted(p.name for p in job.folder.iterdir()) == [
         "choices.json",
+        "last.ckpt",
         "metrics.jsonl",
         "reference.safetensors",
         "timing.jsonl",
