@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,15 @@ from lidr.tracking import Tracker
 
 from .small import make_small_run
 from .wandb_server import KEY
+
+
+@pytest.fixture
+def fresh_service() -> Iterator[None]:
+    """W&B's service takes the id of a run that failed in it as one in use: the next test starts another."""
+    yield
+    import wandb
+
+    wandb.teardown()
 
 
 @pytest.fixture(autouse=True)

@@ -132,6 +132,7 @@ def test_a_call_that_never_returns_does_not_hold_the_run(
     assert "no answer" in record.getMessage()
 
 
+@pytest.mark.usefixtures("fresh_service")
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("server", ["closed port", "refuses"])
 def test_a_server_that_is_not_there_or_refuses_is_a_warning_and_the_mirror_offline(

@@ -21,7 +21,7 @@ from .small import ROWS
 from .test_tracker import TRAINING, judge
 from .wandb_server import ENTITY, KEY, UploadedRun, WandbServer, wandb_server
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("fresh_service")]
 
 
 @pytest.fixture
