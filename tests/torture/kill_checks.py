@@ -12,9 +12,11 @@ from typing import Any
 
 from tests.tracking import wandb_file
 
-# Times, and what is measured: named here, file by file, and nothing else is left out.
+# Times, what is measured, and which run was first (.stages): named here, and nothing else is left out.
 _TIMES = {"seconds", "reference_seconds", "updated", "pid"}
-_LOGS = re.compile(r"(^|/)(log(-.*)?\.txt|timing\.jsonl|\.[a-z0-9.-]*lock|.*\.sqlite-(wal|shm))$")
+_LOGS = re.compile(
+    r"(^|/)(log(-.*)?\.txt|timing\.jsonl|\.[a-z0-9.-]*lock|.*\.sqlite-(wal|shm))$|(^|/)\.stages/"
+)
 _WANDB = re.compile(r"(^|/)wandb/")  # compared by `mirrored`
 _MEASURED = {"choices.json": {"reasons"}, "stage.json": {"check", "taken_from"}}  # free memory; who was first
 _RUNTIME = {"config.yaml": re.compile(rb"(?m)^ *(processes|outputs): .*\n")}
