@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from lidr.compose import compose_run
 from lidr.config import RunConfig, from_mapping, to_mapping
@@ -16,9 +18,13 @@ def base(*overrides: str) -> RunConfig:
 
 def changed(config: RunConfig, **values: object) -> RunConfig:
     """With other values; a key's dots are written ``__``, as in ``objective__beta=0.5``."""
-    mapping = to_mapping(config)
+    return placed(to_mapping(config), {key.replace("__", "."): value for key, value in values.items()})
+
+
+def placed(mapping: dict[str, Any], values: Mapping[str, object]) -> RunConfig:
+    """The configuration of a mapping, which gets other values by dotted key first."""
     for key, value in values.items():
-        *sections, name = key.split("__")
+        *sections, name = key.split(".")
         place = mapping
         for section in sections:
             place = place[section]

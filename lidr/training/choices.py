@@ -193,8 +193,8 @@ def _budget(
     budget is taken with which nothing need be computed twice.
     """
     training = situation.config.training
-    asked, given = training.token_budget, situation.device.type == "cuda"
-    budgets = (asked,) if asked is not None else _GPU_BUDGETS if given else (_CPU_BUDGET,)
+    asked, on_gpu = training.token_budget, situation.device.type == "cuda"
+    budgets = (asked,) if asked is not None else _GPU_BUDGETS if on_gpu else (_CPU_BUDGET,)
     for budget in budgets:
         batcher = Batcher(situation.pairs, situation.pad_id, layout, budget)
         fit = _fit(model, situation, batcher)

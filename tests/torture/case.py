@@ -126,3 +126,12 @@ def _line(case: Case, err: str) -> str:
     lines = [line for line in err.splitlines() if line.strip()]
     found = [line for line in lines if case.says is not None and re.search(case.says, line)]
     return (found[-1] if found else lines[-1] if lines else "")[:300]
+
+
+def show(code: int, name: str, said: str, faults: Sequence[str]) -> None:
+    """A campaign's line: the exit code, what was tried, what was said, and what is wrong where something is."""
+    line = said.encode("ascii", "backslashreplace").decode()
+    sys.stdout.write(f"{code:>3}  {name}  |  {line}\n")
+    for fault in faults:
+        sys.stdout.write(f"     WRONG: {fault}\n")
+    sys.stdout.flush()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.torture import fault
+from tests.torture.case import show
 from tests.torture.fault import Fault
 from tests.torture.fault_groups import GROUPS
 
@@ -43,11 +44,7 @@ def main() -> int:
 
 def _shown(group: str, make: Callable[[int], Iterator[Fault]], points: int) -> Iterator[Fault]:
     for met in make(points):
-        line = met.line.encode("ascii", "backslashreplace").decode()
-        sys.stdout.write(f"{met.code:>3}  {group}: {met.name}  |  {line}\n")
-        for wrong in met.faults:
-            sys.stdout.write(f"     WRONG: {wrong}\n")
-        sys.stdout.flush()
+        show(met.code, f"{group}: {met.name}", met.line, met.faults)
         yield met
 
 

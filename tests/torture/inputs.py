@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.torture import configs, endpoint_answers, forked, model_folders, prompt_sets, resumed, run_folders
-from tests.torture.case import Case, Result, judged, typed
+from tests.torture.case import Case, Result, judged, show, typed
 from tests.torture.started import warm_up
 
 CASES: list[Case] = [
@@ -70,11 +70,7 @@ def _copied(case: Case, folder: Path) -> Result:
 
 
 def _shown(case: Case, result: Result) -> Result:
-    line = result.line.encode("ascii", "backslashreplace").decode()
-    sys.stdout.write(f"{result.code:>3}  {case.name}  |  {line}\n")
-    for fault in result.faults:
-        sys.stdout.write(f"     WRONG: {fault}\n")
-    sys.stdout.flush()
+    show(result.code, case.name, result.line, result.faults)
     return result
 
 

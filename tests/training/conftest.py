@@ -14,9 +14,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lidr.chat import ChatFormat
-from lidr.config import RunConfig, from_mapping
+from lidr.config import RunConfig
 from lidr.training import TrainingJob
 from lidr.training.pairs import TokenPairs, read_pairs, tokenise
+from tests.changed import placed
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}<end>{% endfor %}"
@@ -229,14 +230,7 @@ def token_pairs(pairs_file: Path, chat: ChatFormat) -> TokenPairs:
 
 
 def _config(overrides: dict[str, Any]) -> RunConfig:
-    values = copy.deepcopy(MAPPING)
-    for key, value in overrides.items():
-        *path, last = key.split(".")
-        section = values
-        for part in path:
-            section = section[part]
-        section[last] = value
-    return from_mapping(values)
+    return placed(copy.deepcopy(MAPPING), overrides)
 
 
 @pytest.fixture(scope="session")
