@@ -106,5 +106,6 @@ class Flight:
     def _raise(self, error: LidrError) -> NoReturn:
         if not self._landed:
             raise error
-        what = f"{error.what}; the {self._landed:,} answers that came before stand"
+        stand = "answer that came before stands" if self._landed == 1 else "answers that came before stand"
+        what = f"{error.what}; the {self._landed:,} {stand}"
         raise type(error)(what, where=error.where, instead=error.instead) from error

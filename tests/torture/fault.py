@@ -78,8 +78,10 @@ def whole() -> dict[str, object]:
 
 
 def content_of(run: Path) -> dict[str, object]:
-    """As `content`, without the logs of processes and what servers were paid."""
+    """As `content`, without the logs of processes, what servers were paid, and the ports of those of these tests."""
     found = content(run)
+    if isinstance(config := found.get("config.yaml"), bytes):
+        found["config.yaml"] = re.sub(rb"(127\.0\.0\.1):\d+", rb"\1", config)
     return {k: v for k, v in found.items() if not k.startswith("log-") and not k.endswith("usage.jsonl")}
 
 
