@@ -77,7 +77,7 @@ def test_settings_that_are_not_there_are_empty_cells_and_many_columns_are_moved_
     runs.append(make(tmp_path, after={}, objective__beta=0.1, training__lr=8e-5))
     heat, curves, _ = drawn(runs)
     assert len([value for value in values(heat, "class") if value == "no-cell"]) == 8 * 8 - 9
-    assert "scroll broad" in values(heat, "class")
+    assert "chart sized" in values(heat, "class")
     assert "lr 2e-05, beta 0.1: no number" in heat.shown
     assert curves.tags["svg"] == 1, "a panel a rate would hold a single line"
     assert curves.tags["li"] == 9

@@ -51,7 +51,7 @@ def heat_chart(
         ends: the values of the faintest and the strongest colour.
 
     Returns:
-        The chart, and whether it is wider than others.
+        The chart, and whether it is wider than others, and keeps its size.
     """
     left = _TITLE + y.room + 8
     width = max(_LEAST, (WIDTH - left - _RIGHT) / len(x.names))
@@ -81,7 +81,8 @@ def heat_chart(
         _turned_title(y.title, (_TOP + bottom) / 2),
     ]
     said = "; ".join(cell.said for own in cells for cell in own)
-    return drawing(title, said, parts, whole, height), whole > WIDTH
+    is_wide = whole > WIDTH
+    return drawing(title, said, parts, whole, height, sized=is_wide), is_wide
 
 
 def _cell(cell: Cell, place: tuple[float, float], width: float, ends: tuple[float, float]) -> Html:

@@ -104,19 +104,24 @@ def line_chart(
     return drawing(title, description, parts, WIDTH, HEIGHT)
 
 
-def drawing(title: str, description: str, parts: Sequence[Html], width: float, height: float) -> Html:
+def drawing(
+    title: str, description: str, parts: Sequence[Html], width: float, height: float, *, sized: bool = False
+) -> Html:
     """A chart of its parts, with a name and what it says for readers that do not see it.
 
     Args:
         width, height: in units of which a character of its texts takes about 7.
+        sized: whether it keeps this size in pixels; else it fills the room there is.
     """
     return tag(
         "svg",
         tag("title", title),
         tag("desc", description),
         *parts,
-        class_="chart",
+        class_="chart sized" if sized else "chart",
         viewBox=f"0 0 {number(width)} {number(height)}",
+        width=width if sized else None,
+        height=height if sized else None,
         role="img",
     )
 

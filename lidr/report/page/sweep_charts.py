@@ -70,7 +70,7 @@ def _heat(found: Results, drawn: HeatMap) -> Html:
 
 def _scrolled(chart: Html, name: str) -> Html:
     """Moved sideways where there is no room, rather than made too small to read."""
-    return tag("div", chart, class_="scroll broad", role="region", aria_label=name, tabindex=0)
+    return tag("div", chart, class_="scroll", role="region", aria_label=name, tabindex=0)
 
 
 def _cell(
