@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 from lidr.config import RunConfig
 from lidr.config.identity import digest
 from lidr.errors import LidrError
-from lidr.evaluation.run import benchmark_prompts
+from lidr.evaluation.run import Prompts, benchmark_prompts
 from lidr.execute import PASSING, inputs
 from lidr.files import whole_folder, write_text, writing
 from lidr.hashing import fingerprint, sha256
@@ -80,6 +80,14 @@ def once(stage: Stage, config: RunConfig, run: RunDirectory, wait: Callable[[str
         place.note(run, finished=True)
 
 
+def is_offered(stage: Stage, config: RunConfig, run: RunDirectory) -> bool:
+    """Whether other runs would take a finished stage from this one: not if other code computed it, or unshared."""
+    if not config.paths.share or stage.kind is StageKind.PROMPTS:
+        return False
+    outputs = Path(config.paths.outputs)
+    return os.path.relpath(run.root, outputs) in _Place(outputs, key(stage, config, run)).read().runs
+
+
 def key(stage: Stage, config: RunConfig, run: RunDirectory) -> str:
     """What names a stage's result before it is computed, the same in every run."""
     return digest(
@@ -98,17 +106,36 @@ def _read_beside(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str
     """Digests of what an evaluation reads beside its model: benchmarks, and the pairs behind its model."""
     if stage.kind is not StageKind.EVALUATION:
         return {}
+    asked = config.asked_benchmarks
+    found = benchmarks_read(
+        config, lambda name: benchmark_prompts(asked[name], config.languages, config.seed)
+    )
+    for other in read_beside(stage):
+        manifest = run.manifest(other)
+        if manifest is not None:
+            found[other.kind.value] = manifest.digest()
+    return found
+
+
+def read_beside(stage: Stage) -> tuple[Stage, ...]:
+    """Stages that an evaluation reads beside its model, where they are there; none of others."""
+    kinds = (StageKind.PROMPTS, StageKind.PAIRS) if stage.kind is StageKind.EVALUATION else ()
+    return tuple(Stage(kind, stage.iteration) for kind in kinds)
+
+
+def benchmarks_read(config: RunConfig, prompts_of: Callable[[str], Prompts]) -> dict[str, str]:
+    """Digests of the benchmarks' prompts, and of the folders of lm-eval's own tasks, by benchmark.
+
+    Args:
+        config: of the run.
+        prompts_of: reads the prompts of a benchmark, which is named, by language.
+    """
     found = {}
-    for name, benchmark in config.asked_benchmarks.items():
-        prompts = benchmark_prompts(benchmark, config.languages, config.seed)
-        found[name] = digest({code: [to_json(p) for p in own] for code, own in prompts.items()})
+    for name in config.asked_benchmarks:
+        found[name] = digest({code: [to_json(p) for p in own] for code, own in prompts_of(name).items()})
     for name, tasks in config.lm_eval_benchmarks.items():
         own_tasks = Path(tasks.include_path) if tasks.include_path else None
         found[name] = fingerprint(own_tasks) if own_tasks and own_tasks.is_dir() else ""
-    for kind in (StageKind.PROMPTS, StageKind.PAIRS):
-        manifest = run.manifest(Stage(kind, stage.iteration))
-        if manifest is not None:
-            found[kind.value] = manifest.digest()
     return found
 
 

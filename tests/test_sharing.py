@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,57 +15,24 @@ from lidr import sharing, work
 from lidr.config import RunConfig
 from lidr.execute import ensure
 from lidr.files import write_text
-from lidr.hashing import sha256
-from lidr.stages import Stage, StageKind, stages
+from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
 from tests.changed import base, changed
+from tests.pretended import Made, compute, no_wait, pretend
 
 SMALL = ["experiment=lab", "prompts.limit=4", "iterations=1", "languages.non_dominant=[es]", "tracking=none",
          "evaluation.lab.prompts.limit=4"]  # fmt: skip
 PAIRS, RESPONSES = Stage(StageKind.PAIRS, 1), Stage(StageKind.RESPONSES, 1)
 TRAINING = Stage(StageKind.TRAINING, 1)
-Made = Counter[StageKind]
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Made:
-    """Every stage but the prompts writes what it read instead of its work, and is counted."""
-    counts: Made = Counter()
-
-    def fake(job: work.Job) -> work.Outcome:
-        counts[job.stage.kind] += 1
-        reads = [sha256(p) for s in job.stage.reads for p in sorted(job.run.folder(s).glob("*.jsonl"))]
-        values = [*reads, *map(str, sorted(job.stage.config_values(job.config).items()))]
-        write_text(job.folder / "a.jsonl", "\n".join(values) + "\n")
-        write_text(job.folder / "timing.jsonl", f"{time.time()}\n")
-        if job.stage.kind is not StageKind.TRAINING:
-            return work.Outcome({"records": 1})
-        job.sibling("model").mkdir(exist_ok=True)
-        write_text(job.sibling("model") / "model.safetensors", "\n".join(values))
-        return work.Outcome({}, (job.folder, job.sibling("model")))
-
-    for kind in StageKind:
-        if kind is not StageKind.PROMPTS:
-            monkeypatch.setitem(work._WORK, kind, fake)
-    return counts
+    return pretend(monkeypatch)
 
 
 def config(outputs: Path, **more: object) -> RunConfig:
     return changed(base(*SMALL), paths__outputs=str(outputs), **more)
-
-
-def no_wait(owner: str) -> None:
-    raise AssertionError(f"waits for {owner}")
-
-
-def compute(config: RunConfig, wait: Callable[[str], None] = no_wait) -> RunDirectory:
-    """All stages of a run, as the loop does them."""
-    run = RunDirectory.of(config)
-    for stage in stages(config):
-        with sharing.once(stage, config, run, wait) as taken:
-            if not taken:
-                ensure(stage, config, run)
-    return run
 
 
 def files(run: RunDirectory) -> dict[str, bytes]:

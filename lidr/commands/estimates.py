@@ -7,13 +7,12 @@ from typing import Any
 
 from rich.table import Table
 
-from lidr.estimate import Estimate, Need, Range, StageEstimate, has_common, together, together_once
+from lidr.estimate import Estimate, Need, Range, StageEstimate, stage_counts, together, together_once
 from lidr.estimate.written import UNKNOWN, duration, ends, money, number, size
 from lidr.stages import StageKind
 
 SCHEMA = 1
 _Jobs = Sequence[tuple[list[str], Estimate]]
-_SHARED = "what several jobs have in common is computed once, and counted once in the total"
 
 
 def table(found: Estimate) -> Table:
@@ -92,10 +91,21 @@ def jobs_table(jobs: _Jobs) -> Table:
 def jobs_remarks(found: Sequence[Estimate]) -> Iterator[str]:
     """What stands below the table of jobs."""
     yield from dict.fromkeys(line for each in found for line in _time_remarks(each))
-    if has_common(found):
-        yield f"note    {_SHARED}"
+    if note := _shared(found):
+        yield f"note    {note}"
     for job, each in enumerate(found):
         yield from (f"warning job {job}: {line}" for line in each.warnings)
+
+
+def _shared(found: Sequence[Estimate]) -> str:
+    """What jobs have in common, in words; nothing where that is nothing."""
+    left, taken = stage_counts(found)
+    if not taken:
+        return ""
+    return (
+        f"{left:,} stages are left to do; {taken:,} of them are copied from the job that computes them, and counted"
+        " once in the total"
+    )
 
 
 def _job_state(found: Estimate) -> str:
@@ -154,7 +164,9 @@ def to_json(found: Estimate) -> dict[str, Any]:
 
 
 def jobs_to_json(jobs: _Jobs) -> dict[str, Any]:
-    """All jobs and their sum."""
+    """All jobs and their sum; of the stages left to do, `taken` are copied from another job."""
+    estimates = [found for _, found in jobs]
+    left, taken = stage_counts(estimates)
     return {
         "schema": SCHEMA,
         "jobs": [
@@ -162,7 +174,8 @@ def jobs_to_json(jobs: _Jobs) -> dict[str, Any]:
             for job, (overrides, found) in enumerate(jobs)
         ],
         "total": _need(_sum(jobs)),
-        "note": _SHARED if has_common([found for _, found in jobs]) else "",
+        "stages": {"left": left, "taken": taken},
+        "note": _shared(estimates),
     }
 
 

@@ -8,7 +8,7 @@ from lidr.estimate.estimate import Estimate, StageEstimate, estimate
 from lidr.estimate.left import StageState
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
-from lidr.estimate.shared import has_common, together_once
+from lidr.estimate.shared import stage_counts, together_once
 
 __all__ = [
     "Estimate",
@@ -17,7 +17,7 @@ __all__ = [
     "StageEstimate",
     "StageState",
     "estimate",
-    "has_common",
+    "stage_counts",
     "together",
     "together_once",
 ]

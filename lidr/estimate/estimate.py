@@ -28,7 +28,7 @@ from lidr.store import RunDirectory
 class StageEstimate:
     """One stage; `need` is nothing where it is done.
 
-    key: the same in all runs that share it, None where it is not shared.
+    key: the same in all runs that share it, None where it is not shared, as where it is done by other code than this.
     """
 
     stage: Stage
@@ -83,7 +83,7 @@ def estimate(
     asks = asks and bool(config.iterations or config.asked_benchmarks)
     measured = probe(plain, Training(plain)) if probe and asks else None
     answering = Answering(left, measured.seen) if measured else plain
-    needs, keys = _Needs(answering, measured), plan_keys(config)
+    needs, keys = _Needs(answering, measured), plan_keys(left)
     each = tuple(StageEstimate(s, left.state(s), needs.of(s), keys.get(s)) for s in stages(config))
     total, used = together(e.need for e in each), money.used(run)
     paid = together(e.need for e in each if money.endpoint_of(e.stage.kind, config))

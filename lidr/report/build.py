@@ -49,7 +49,7 @@ def build_report(run_dirs: Sequence[Path], out: Path) -> ReportPaths:
         folder.mkdir(parents=True, exist_ok=True)
     sweep = find_sweep(runs)
     figure_paths = figures.draw(runs, frame, drawn) + (draw_sweep(sweep, drawn) if sweep else [])
-    parts = list(sections(runs, frame, figure_paths))
+    parts = list(sections(runs, frame, figure_paths, sweep))
     table_paths = [path for part in parts for grid in part.grids for path in writers.write(grid, tables)]
     tidy_path = tables / "scores.csv"
     write_text(tidy_path, writers.frame_to_csv(frame), sync=False)

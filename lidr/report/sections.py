@@ -16,7 +16,7 @@ from lidr.report.frame import benchmarks
 from lidr.report.grids import Grid
 from lidr.report.runs import Run
 from lidr.report.seeds import seed_grids, seed_groups
-from lidr.report.sweep import find_sweep
+from lidr.report.sweep import Sweep
 from lidr.report.sweep_grids import sweep_grids
 
 SYNTHETIC = (
@@ -50,6 +50,7 @@ class Section:
     """A heading with its tables.
 
     figures: the PNG files that stand in it. subject: the benchmark's name or the run's label where the topic has one.
+    sweep: what the section of a sweep is about.
     """
 
     topic: Topic
@@ -57,22 +58,26 @@ class Section:
     grids: tuple[Grid, ...]
     figures: tuple[Path, ...] = ()
     subject: str = ""
+    sweep: Sweep | None = None
 
 
-def sections(runs: Sequence[Run], frame: pd.DataFrame, drawn: Sequence[Path]) -> Iterator[Section]:
+def sections(
+    runs: Sequence[Run], frame: pd.DataFrame, drawn: Sequence[Path], sweep: Sweep | None
+) -> Iterator[Section]:
     """Every section there is something to say in.
 
     Args:
         runs: one, or several to compare.
         frame: their tidy frame.
         drawn: the figures' files.
+        sweep: what the runs are the settings of, where they are.
     """
     yield Section(Topic.SETTINGS, "Settings", (stages.settings_grid(runs),))
-    sweep = find_sweep(runs)
     if sweep is not None:
         pictures = tuple(p for p in drawn if p.suffix == ".png" and p.name.startswith("sweep-"))
         swept = ", ".join(axis.name for axis in sweep.axes)
-        yield Section(Topic.SWEEP, f"Sweep over {swept}", tuple(sweep_grids(sweep)), pictures)
+        title = f"Sweep over {swept}"
+        yield Section(Topic.SWEEP, title, tuple(sweep_grids(sweep)), pictures, sweep=sweep)
     for number, group in enumerate(seed_groups(runs), start=1):
         title = f"Over {len(group)} seeds: {group[0].config.name}"
         yield Section(Topic.SEEDS, title, tuple(seed_grids(group, number)))

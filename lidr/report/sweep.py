@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,10 +46,6 @@ class Setting:
     labels: tuple[str, ...]
     runs: tuple[Run, ...]
 
-    @property
-    def name(self) -> str:
-        return ", ".join(self.labels)
-
 
 @dataclass(frozen=True)
 class Sweep:
@@ -60,8 +56,17 @@ class Sweep:
 
     def label(self, setting: Setting) -> str:
         """A setting in words, with its keys."""
-        pairs = zip(self.axes, setting.labels, strict=True)
-        return ", ".join(value if len(axis.keys) > 1 else f"{axis.name}={value}" for axis, value in pairs)
+        return self.words(dict(enumerate(setting.labels)))
+
+    def words(self, labels: Mapping[int, str]) -> str:
+        """Values in words, with their keys: one for each axis that is named by its place."""
+        named = ((self.axes[place], value) for place, value in labels.items())
+        return ", ".join(value if len(axis.keys) > 1 else f"{axis.name}={value}" for axis, value in named)
+
+    @cached_property
+    def results(self) -> tuple[Results, ...]:
+        """Of every benchmark that all runs have."""
+        return tuple(_results(self))
 
 
 def find_sweep(runs: Sequence[Run]) -> Sweep | None:
@@ -118,11 +123,19 @@ def _order(values: Sequence[Any]) -> list[tuple[int, Any]]:
 
 
 class Results:
-    """A benchmark's headline metric for every setting of a sweep."""
+    """A benchmark's headline metric for every setting of a sweep; a number is drawn once for all that show it."""
 
     def __init__(self, sweep: Sweep, benchmark: str, metric: str) -> None:
         self.sweep, self.benchmark, self.metric = sweep, benchmark, metric
-        self._tables: dict[tuple[str, int, str], Array] = {}
+        self._tables: dict[tuple[tuple[str, ...], int, str], Array] = {}
+        self._estimates: dict[tuple[object, ...], SeedEstimate | None] = {}
+
+    def _once(
+        self, place: tuple[object, ...], make: Callable[[], SeedEstimate | None]
+    ) -> SeedEstimate | None:
+        if place not in self._estimates:
+            self._estimates[place] = make()
+        return self._estimates[place]
 
     @cached_property
     def languages(self) -> LanguagesConfig | None:
@@ -166,7 +179,7 @@ class Results:
 
     def values(self, setting: Setting, iteration: int, row: str) -> Array:
         """[seeds, problems] of M_t."""
-        place = (setting.name, iteration, row)
+        place = (setting.labels, iteration, row)
         if place not in self._tables:
             self._tables[place] = table([v for v in self._found(setting, iteration, row) if v is not None])
         return self._tables[place]
@@ -185,7 +198,9 @@ class Results:
         return weighted(found, {code: 1.0 / len(others) for code in others})
 
     def level(self, setting: Setting, iteration: int, row: str) -> SeedEstimate | None:
-        return over_seeds(self.values(setting, iteration, row), RATE)
+        """Of M_t."""
+        place = ("level", setting.labels, iteration, row)
+        return self._once(place, lambda: over_seeds(self.values(setting, iteration, row), RATE))
 
     def changes(self, setting: Setting, row: str) -> Array | None:
         """[seeds, problems]: last model minus M_0, None where there is no such thing."""
@@ -194,6 +209,10 @@ class Results:
         return after - before if last and after.size and after.shape == before.shape else None
 
     def change(self, setting: Setting, row: str) -> SeedEstimate | None:
+        """Last model minus M_0."""
+        return self._once(("change", setting.labels, row), lambda: self._change(setting, row))
+
+    def _change(self, setting: Setting, row: str) -> SeedEstimate | None:
         found = self.changes(setting, row)
         return None if found is None else over_seeds(found, RATE_DIFFERENCE)
 
@@ -206,6 +225,9 @@ class Results:
 
     def effect(self, axis: int, value: str, row: str) -> SeedEstimate | None:
         """The change at one value of an axis, averaged over the settings that have it; they share their seeds."""
+        return self._once(("effect", axis, value, row), lambda: self._effect(axis, value, row))
+
+    def _effect(self, axis: int, value: str, row: str) -> SeedEstimate | None:
         own = [s for s in self.sweep.settings if s.labels[axis] == value]
         found = [t for s in own if (t := self.changes(s, row)) is not None]
         if not found or len({t.shape for t in found}) > 1 or len({_seeds(s) for s in own}) > 1:
@@ -217,8 +239,7 @@ def _seeds(setting: Setting) -> tuple[int, ...]:
     return tuple(run.config.seed for run in setting.runs)
 
 
-def results(sweep: Sweep) -> Iterator[Results]:
-    """Of every benchmark that all runs have."""
+def _results(sweep: Sweep) -> Iterator[Results]:
     runs = [run for setting in sweep.settings for run in setting.runs]
     for benchmark in runs[0].config.evaluation:
         metrics = {s.metric for s in runs[0].scores if s.benchmark == benchmark}

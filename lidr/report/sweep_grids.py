@@ -1,22 +1,23 @@
-"""A sweep's tables: a row a setting."""
+"""A sweep's tables: a row a setting, and those of the numbers that its figures show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from lidr.evaluation.seeds import SeedEstimate
 from lidr.report.grids import Grid
 from lidr.report.metrics import MISSING, model, style, written
-from lidr.report.sweep import Results, Setting, Sweep, results
+from lidr.report.sweep import Results, Setting, Sweep
+from lidr.report.sweep_views import Curve, Effects, HeatMap
 
 SEEDS, LAST, CHANGE, AGAINST = "seeds", "last", "change", "vs first"
 
 
 def sweep_grids(sweep: Sweep) -> Iterator[Grid]:
     """Of each benchmark: what each setting came to, and what it changed by language."""
-    for found in results(sweep):
+    for found in sweep.results:
         yield summary(found)
         yield _by_language(found)
 
@@ -74,6 +75,44 @@ def _by_language(found: Results) -> Grid:
         rows=rows,
         note="Last model minus M_0, paired.",
         source=_source(found),
+    )
+
+
+def heat_grids(found: Results, heat: HeatMap) -> Iterator[Grid]:
+    """The numbers of a heat map, a table a panel."""
+    for title, cells in heat.panels:
+        rows = zip(heat.y.values, cells, strict=True)
+        yield Grid(
+            name=f"sweep-{found.benchmark}-{found.metric}-heat",
+            title=f"Change (points), {found.headline}" + (f", {title}" if title else ""),
+            header=(f"{heat.y.name}, by {heat.x.name}", *heat.x.values),
+            rows=tuple((value, *(_cell(found, cell, signed=True) for cell in row)) for value, row in rows),
+        )
+
+
+def curve_grid(found: Results, drawn: Sequence[Curve]) -> Grid:
+    """The numbers of the curves: a row a setting, a column a model."""
+    models = range(max(len(curve.levels) for curve in drawn))
+    rows = []
+    for curve in drawn:
+        levels = dict(enumerate(curve.levels))
+        rows.append((*curve.setting.labels, *(_cell(found, levels.get(t)) for t in models)))
+    return Grid(
+        name=f"sweep-{found.benchmark}-{found.metric}-curves",
+        title=f"{style(found.metric).title} ({style(found.metric).unit}), {found.headline}, by model",
+        header=(*(axis.name for axis in found.sweep.axes), *map(model, models)),
+        rows=tuple(rows),
+    )
+
+
+def effect_grid(found: Results, effects: Effects) -> Grid:
+    """The numbers of one axis' effects: a row a value, a column a language."""
+    rows = effects.by_value.items()
+    return Grid(
+        name=f"sweep-{found.benchmark}-{found.metric}-effects",
+        title=f"Change (points) by {effects.axis.name}",
+        header=(effects.axis.name, *found.rows),
+        rows=tuple((value, *(_cell(found, cell, signed=True) for cell in own)) for value, own in rows),
     )
 
 

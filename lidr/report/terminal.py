@@ -14,7 +14,7 @@ from lidr.report.grids import Grid
 from lidr.report.metrics import MISSING, model, style, written
 from lidr.report.runs import read_runs
 from lidr.report.seeds import PROBLEMS, seed_grids, seed_groups
-from lidr.report.sweep import find_sweep, results
+from lidr.report.sweep import find_sweep
 from lidr.report.sweep_grids import CHANGE, summary
 from lidr.synthesis import audit_table
 from lidr.synthesis.audit_file import read_audit
@@ -90,7 +90,7 @@ def sweep_tables(runs: Sequence[Path]) -> list[Table]:
     sweep = find_sweep(read_runs(runs))
     if sweep is None:
         return []
-    return [_shown(summary(found)) for found in results(sweep)]
+    return [_shown(summary(found)) for found in sweep.results]
 
 
 def _shown(grid: Grid) -> Table:

@@ -66,7 +66,7 @@ def test_json_has_stable_keys_and_nothing_else_is_printed(
 def test_a_sweep_has_a_row_a_job_and_their_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["-m", *TINY, "prompts.limit=2,4", f"paths.outputs={tmp_path}"]
     found = json.loads(shown(capsys, "--json", *words))
-    assert set(found) == {"schema", "jobs", "total", "note"}
+    assert set(found) == {"schema", "jobs", "total", "stages", "note"}
     assert [set(job) for job in found["jobs"]] == [RUN | {"job", "overrides", "state"}] * 2
     each = [job["total"]["requests"]["expected"] for job in found["jobs"]]
     assert each == [8, 16]
@@ -86,7 +86,8 @@ def test_what_jobs_have_in_common_is_counted_once(tmp_path: Path, capsys: pytest
     assert found["total"]["requests"] == one["requests"]
     assert found["total"]["pairs"]["high"] == 2 * one["pairs"]["high"] > 0
     assert found["total"]["bytes"]["expected"] == 2 * one["bytes"]["expected"]
-    assert "counted once" in found["note"]
+    assert found["stages"] == {"left": 10, "taken": 3}
+    assert found["note"].startswith("10 stages are left to do; 3 of them are copied")
     apart = json.loads(shown(capsys, "--json", *words, "paths.share=false"))
     assert apart["total"]["requests"]["high"] == 2 * one["requests"]["high"]
 

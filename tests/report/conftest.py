@@ -1,3 +1,4 @@
 from .runs import one_run, three_runs
+from .settings import grid
 
-__all__ = ["one_run", "three_runs"]
+__all__ = ["grid", "one_run", "three_runs"]

@@ -19,6 +19,7 @@ from lidr.report.page import Limits, write_page
 from lidr.report.page.embed import embedded_size
 from lidr.report.runs import read_runs
 from lidr.report.sections import sections
+from lidr.report.sweep import find_sweep
 from lidr.stages import StageKind
 
 from .hostile import STORED
@@ -30,7 +31,7 @@ from .runs import make_run
 def page_of(folders: list[Path], out: Path, limits: Limits | None = None) -> Parsed:
     runs = read_runs(folders)
     frame = tidy(runs)
-    write_page(out, runs, frame, list(sections(runs, frame, [])), limits)
+    write_page(out, runs, frame, list(sections(runs, frame, [], find_sweep(runs))), limits)
     return Parsed(out.read_text(encoding="utf-8"))
 
 

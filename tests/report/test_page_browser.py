@@ -10,10 +10,12 @@ from urllib.parse import quote
 import pytest
 
 from lidr.report import build_report
+from lidr.report.runs import Run
 
 from .browser import Chromium, Page, find_chromium
 from .hostile import STORED
 from .loops import make_loop_run
+from .settings import page_of_settings
 
 PROGRAM = find_chromium()
 pytestmark = [
@@ -273,6 +275,21 @@ def test_readers_that_do_not_see_find_names(page: Page) -> None:
     assert page.probe("repeatedIds") == []
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.evaluate("document.getElementById('count').getAttribute('role')") == "status"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_sweep_is_readable_and_named(
+    chromium: Chromium, grid: list[Run], tmp_path: Path, dark: bool
+) -> None:
+    page_of_settings(grid, tmp_path / "page.html")
+    page = chromium.page(390, 844, mobile=True, dark=dark).open(tmp_path / "page.html")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.probe("lowContrast", 4.5) == []
+    assert page.probe("unnamed") == []
+    assert page.complaints() == []
+    assert page.evaluate("getComputedStyle(document.querySelector('.cell')).fill") == (
+        "rgb(95, 180, 238)" if dark else "rgb(0, 114, 178)"
+    )
 
 
 def test_keys_alone_reach_the_records_and_turn_pages(page: Page) -> None:

@@ -2,68 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from lidr.evaluation import outcomes
-from lidr.evaluation.outcomes import Outcome
-from lidr.evaluation.scores import Score
 from lidr.report.runs import Run
-from lidr.report.sweep import Results, Sweep, find_sweep, results
+from lidr.report.sweep import Results, Sweep, find_sweep
 from lidr.report.sweep_figures import draw_sweep
 from lidr.report.sweep_grids import sweep_grids
-from tests.changed import base, changed
 
-LANGUAGES = ("en", "es", "ru")
-Right = dict[str, Sequence[int]]
-PROBLEMS = 4
-
-
-SMALL = ("experiment=lab", "languages.non_dominant=[es,ru]", "languages.unseen=[]", "iterations=1")
-
-
-def make(folder: Path, *overrides: str, after: Right, before: Right | None = None, **values: object) -> Run:
-    """A run of one iteration with so and so many right answers: 1 or 0 a problem, by language."""
-    config = changed(base(*SMALL, *overrides), **values)
-    root = folder / f"run-{len(list(folder.iterdir()))}"
-    none_right: Right = {code: [0] * PROBLEMS for code in LANGUAGES}
-    for t, right in enumerate((none_right | (before or {}), none_right | after)):
-        rows = [
-            Outcome(f"p{number}", code, {"accuracy": float(value)})
-            for code in config.languages.all
-            for number, value in enumerate(right[code])
-        ]
-        place = root / f"iteration-{t}" / "evaluation" / "lab"
-        place.mkdir(parents=True)
-        outcomes.write(place, rows)
-    scores = tuple(
-        Score("lab", code, t, "accuracy", 0.0, None, None, PROBLEMS)
-        for t in (0, 1)
-        for code in config.languages.all
-    )
-    return Run(root, "", config, scores, {}, {}, {}, {}, {})
-
-
-def swept(runs: Sequence[Run]) -> Sweep:
-    found = find_sweep(runs)
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-def grid(tmp_path: Path) -> list[Run]:
-    """Two betas by two rates by two seeds, in no order."""
-    runs = []
-    for beta, rate, seed, right in (
-        (0.5, 1e-4, 1, [1, 1, 0, 0]), (0.1, 1e-4, 0, [1, 1, 1, 1]), (0.1, 3e-5, 1, [1, 0, 0, 0]),
-        (0.1, 3e-5, 0, [0, 0, 0, 0]), (0.5, 3e-5, 0, [0, 0, 0, 0]), (0.1, 1e-4, 1, [1, 1, 1, 1]),
-        (0.5, 1e-4, 0, [1, 1, 0, 0]), (0.5, 3e-5, 1, [0, 0, 0, 0]),
-    ):  # fmt: skip
-        values = {"objective__beta": beta, "training__lr": rate, "seed": seed}
-        runs.append(make(tmp_path, after={"es": right, "ru": right}, **values))
-    return runs
+from .settings import PROBLEMS, make, swept
 
 
 def test_axes_and_settings_are_found_and_put_in_order(grid: list[Run]) -> None:
@@ -79,7 +27,7 @@ def test_axes_and_settings_are_found_and_put_in_order(grid: list[Run]) -> None:
 
 
 def only(sweep: Sweep) -> Results:
-    (found,) = results(sweep)
+    (found,) = sweep.results
     return found
 
 

@@ -9,15 +9,25 @@ import numpy as np
 import pandas as pd
 
 from lidr.evaluation import imbalance_gap
+from lidr.evaluation.statistics import Array
 from lidr.report.frame import select
 from lidr.report.metrics import model, style, written
-from lidr.report.page.markup import Html, join, tag
+from lidr.report.page.markup import Html
+from lidr.report.page.panels import (
+    COLOURS,
+    described,
+    figure,
+    iteration_axis,
+    legend,
+    limits,
+    panel,
+    percent_axis,
+)
 from lidr.report.page.svg import Axis, Line, Point, line_chart, ticks
 from lidr.report.runs import Run
 
 BY_LANGUAGE = ("accuracy", "on_target", "off_target")
 CURVES = {"loss": "loss (nats)", "margin": "margin (nats)"}
-_COLOURS = 6
 _MOST_POINTS = 240
 _SMOOTH = 15
 _DODGE = 0.035
@@ -37,7 +47,7 @@ def benchmark_charts(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str) -
 
 def _by_language(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, metric: str) -> Html:
     """A panel a run, a line a language."""
-    limits = _limits(frame)
+    ends = limits(_ends(frame))
     name = style(metric).title
     order = list(dict.fromkeys(code for run in runs for code in run.config.languages.all))
     panels = []
@@ -46,11 +56,11 @@ def _by_language(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str, metri
         lines = list(_language_lines(mine, run, metric, order))
         if lines:
             title = f"{name} on {benchmark}" + (f": {run.label}" if len(runs) > 1 else "")
-            y = _percent_axis(f"{name.lower()} (%)", limits)
-            chart = line_chart(title, _said(lines), lines, _iterations(run.config.iterations), y)
-            panels.append(_panel(chart, run.label if len(runs) > 1 else ""))
+            y = percent_axis(f"{name.lower()} (%)", ends)
+            chart = line_chart(title, described(lines), lines, iteration_axis(run.config.iterations), y)
+            panels.append(panel(chart, run.label if len(runs) > 1 else ""))
     caption = f"{name} on {benchmark} by language and iteration; bars are 95 % intervals."
-    return _figure(panels, caption)
+    return figure(panels, caption)
 
 
 def _language_lines(frame: pd.DataFrame, run: Run, metric: str, order: Sequence[str]) -> Iterator[Line]:
@@ -61,7 +71,7 @@ def _language_lines(frame: pd.DataFrame, run: Run, metric: str, order: Sequence[
         dodge = (place - (len(codes) - 1) / 2) * _DODGE
         is_dominant, is_unseen = code == languages.dominant, code in languages.unseen
         number = order.index(code)
-        colour = "ink" if is_dominant else "faint" if is_unseen else (number - 1) % _COLOURS
+        colour = "ink" if is_dominant else "faint" if is_unseen else (number - 1) % COLOURS
         label = f"{code} unseen" if is_unseen else f"{code} dominant" if is_dominant else code
         points = _points(select(frame, language=code), metric, dodge, code)
         yield Line(label, points, colour, shape=number, dashed=is_unseen)
@@ -76,23 +86,18 @@ def _gap(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str) -> Html:
         if not mine.empty:
             label = "gap" if len(runs) == 1 else f"run {place + 1}"
             points = _points(mine, imbalance_gap("accuracy"), dodge, label)
-            lines.append(Line(label, points, place % _COLOURS, shape=place + place // _COLOURS))
+            lines.append(Line(label, points, place % COLOURS, shape=place + place // COLOURS))
     iterations = max(run.config.iterations for run in runs)
-    y = _percent_axis("gap (percentage points)", _limits(frame, floor=None))
+    y = percent_axis("gap (percentage points)", limits(_ends(frame), floor=None))
     title = f"Imbalance gap on {benchmark}"
-    chart = line_chart(title, _said(lines), lines, _iterations(iterations), y, zero=True)
+    chart = line_chart(title, described(lines), lines, iteration_axis(iterations), y, zero=True)
     caption = f"{title}: dominant accuracy minus mean non-dominant accuracy; at 0 the languages are level."
-    legend = [run_legend(runs)] if len(runs) > 1 else []
-    return _figure([_panel(chart), *legend], caption)
+    names = [(f"run {place + 1}", run.label) for place, run in enumerate(runs)]
+    return figure([panel(chart), *([legend(names)] if len(runs) > 1 else [])], caption)
 
 
-def run_legend(runs: Sequence[Run]) -> Html:
-    """Which run each number is."""
-    items = [
-        tag("li", tag("b", f"run {place + 1}", class_=f"c-{place % _COLOURS}"), f" {run.label}")
-        for place, run in enumerate(runs)
-    ]
-    return tag("ul", *items, class_="legend")
+def _ends(frame: pd.DataFrame) -> Array:
+    return 100 * frame[["value", "low", "high"]].to_numpy(dtype=float)
 
 
 def _points(frame: pd.DataFrame, metric: str, dodge: float, name: str) -> list[Point]:
@@ -109,28 +114,6 @@ def _points(frame: pd.DataFrame, metric: str, dodge: float, name: str) -> list[P
     return points
 
 
-def _said(lines: Sequence[Line]) -> str:
-    return "; ".join(point.said for line in lines for point in line.points)
-
-
-def _limits(frame: pd.DataFrame, floor: float | None = 0.0) -> tuple[float, float]:
-    ends = 100 * frame[["value", "low", "high"]].to_numpy(dtype=float)
-    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
-    room = max(0.06 * (high - low), 0.5)
-    if floor is None:
-        return min(0.0, low - room), max(0.0, high + room)
-    return (low - room if low > 15 else floor), min(high + room, 102.0)
-
-
-def _percent_axis(title: str, limits: tuple[float, float]) -> Axis:
-    return Axis(title, *limits, ticks(limits[0], min(limits[1], 100.0)))
-
-
-def _iterations(last: int) -> Axis:
-    names = [(float(t), model(t)) for t in range(last + 1)]
-    return Axis("model after iteration t", -0.25, last + 0.25, names)
-
-
 def training_charts(runs: Sequence[Run]) -> Iterator[Html]:
     """A figure of the loss and one of the margin, a panel a run; none before any training."""
     for name, unit in CURVES.items():
@@ -141,13 +124,13 @@ def training_charts(runs: Sequence[Run]) -> Iterator[Html]:
                 title = f"Training {name}" + (f": {run.label}" if len(runs) > 1 else "")
                 said, axes = f"{unit} by optimizer step", _training_axes(lines, unit)
                 panels.append(
-                    _panel(
+                    panel(
                         line_chart(title, said, lines, *axes, zero=True), run.label if len(runs) > 1 else ""
                     )
                 )
         if panels:
             means = f"thick lines are running means over up to {_SMOOTH} steps"
-            yield _figure(panels, f"Training {name} by optimizer step; {means}.")
+            yield figure(panels, f"Training {name} by optimizer step; {means}.")
 
 
 def _curves(run: Run, key: str) -> Iterator[Line]:
@@ -156,7 +139,7 @@ def _curves(run: Run, key: str) -> Iterator[Line]:
         if len(x):
             window = min(_SMOOTH, max(1, len(y) // 5))
             smooth = pd.Series(y).rolling(window, min_periods=1, center=True).mean().to_numpy(dtype=float)
-            label, colour = f"iteration {t}", place % _COLOURS
+            label, colour = f"iteration {t}", place % COLOURS
             yield Line(label, _thinned(x, smooth), colour, under=_thinned(x, y))
 
 
@@ -187,14 +170,3 @@ def _training_axes(lines: Sequence[Line], unit: str) -> tuple[Axis, Axis]:
     last = max(p.x for p in points)
     y = Axis(unit, low - room, high + room, ticks(low - room, high + room))
     return Axis("optimizer step", 0.0, last, ticks(0.0, last)), y
-
-
-def _panel(chart: Html, title: str = "") -> Html:
-    heading = [tag("p", title, class_="panel-title")] if title else []
-    return tag("div", join([*heading, chart]), class_="panel")
-
-
-def _figure(panels: Sequence[Html], caption: str) -> Html:
-    """Panels beside each other; one alone leaves room beside it for another figure."""
-    width = "wide" if len(panels) > 1 else None
-    return tag("figure", tag("figcaption", caption), tag("div", *panels, class_="charts"), class_=width)

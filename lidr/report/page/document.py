@@ -14,6 +14,7 @@ from lidr.report.page.collect import Collected
 from lidr.report.page.embed import policy, script_json
 from lidr.report.page.gaps import gaps
 from lidr.report.page.markup import Html, inline, table, tag
+from lidr.report.page.sweep_charts import sweep_charts
 from lidr.report.page.units import Kind
 from lidr.report.runs import Run
 from lidr.report.sections import READING, SYNTHETIC, Section, Topic, is_zero
@@ -101,9 +102,14 @@ def _results(
         *by_topic[Topic.BENCHMARK],
         *by_topic[Topic.RUN],
     ):
-        is_benchmark = section.topic is Topic.BENCHMARK
-        drawn = list(charts.benchmark_charts(runs, frame, section.subject)) if is_benchmark else []
-        yield _section(section, drawn, fold=section.topic is Topic.RUN)
+        yield _section(section, list(_charts(runs, frame, section)), fold=section.topic is Topic.RUN)
+
+
+def _charts(runs: Sequence[Run], frame: pd.DataFrame, section: Section) -> Iterator[Html]:
+    if section.topic is Topic.BENCHMARK:
+        yield from charts.benchmark_charts(runs, frame, section.subject)
+    if section.sweep is not None:
+        yield from sweep_charts(section.sweep)
 
 
 def _missing(runs: Sequence[Run]) -> Iterator[Html]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lidr.report.page.markup import Html, tag
+from lidr.report.page.markup import Html, number, tag
 from lidr.report.plotting import spread
 
 WIDTH, HEIGHT = 460, 270
@@ -68,7 +68,9 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
+    """From values to places in a chart."""
+
     low: float
     high: float
     start: float
@@ -92,25 +94,50 @@ def line_chart(
         y: of all points.
         zero: whether a line marks 0.
     """
-    across = _Scale(x.low, x.high, _LEFT, WIDTH - _RIGHT)
-    up = _Scale(y.low, y.high, HEIGHT - _BOTTOM, _TOP)
+    across = Scale(x.low, x.high, _LEFT, WIDTH - _RIGHT)
+    up = Scale(y.low, y.high, HEIGHT - _BOTTOM, _TOP)
     parts = [*_y_axis(y, up), *_x_axis(x, across)]
     if zero and y.low <= 0 <= y.high:
         parts.append(tag("line", class_="zero", x1=_LEFT, x2=WIDTH - _RIGHT, y1=up(0.0), y2=up(0.0)))
     parts += [_line(line, across, up) for line in lines]
     parts += _labels(lines, across, up)
+    return drawing(title, description, parts, WIDTH, HEIGHT)
+
+
+def drawing(
+    title: str, description: str, parts: Sequence[Html], width: float, height: float, *, sized: bool = False
+) -> Html:
+    """A chart of its parts, with a name and what it says for readers that do not see it.
+
+    Args:
+        width, height: in units of which a character of its texts takes about 7.
+        sized: whether it keeps this size in pixels; else it fills the room there is.
+    """
     return tag(
         "svg",
         tag("title", title),
         tag("desc", description),
         *parts,
-        class_="chart",
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        class_="chart sized" if sized else "chart",
+        viewBox=f"0 0 {number(width)} {number(height)}",
+        width=width if sized else None,
+        height=height if sized else None,
         role="img",
     )
 
 
-def _y_axis(axis: Axis, up: _Scale) -> list[Html]:
+def text_width(text: str) -> float:
+    """About how wide a text is."""
+    return 7.0 * len(text)
+
+
+def short(text: str, most: float) -> str:
+    """As much of a text as has room; a chart's table has all of it."""
+    kept = int(most / text_width("m"))
+    return text if len(text) <= kept else f"{text[: max(1, kept - 1)]}…"
+
+
+def _y_axis(axis: Axis, up: Scale) -> list[Html]:
     parts = []
     for value, name in axis.ticks:
         parts.append(tag("line", class_="grid", x1=_LEFT, x2=WIDTH - _RIGHT, y1=up(value), y2=up(value)))
@@ -123,7 +150,7 @@ def _y_axis(axis: Axis, up: _Scale) -> list[Html]:
     ]
 
 
-def _x_axis(axis: Axis, across: _Scale) -> list[Html]:
+def _x_axis(axis: Axis, across: Scale) -> list[Html]:
     bottom = HEIGHT - _BOTTOM
     parts = [tag("line", class_="base", x1=_LEFT, x2=WIDTH - _RIGHT, y1=bottom, y2=bottom)]
     for value, name in axis.ticks:
@@ -132,7 +159,7 @@ def _x_axis(axis: Axis, across: _Scale) -> list[Html]:
     return [*parts, tag("text", axis.title, class_="axis", x=middle, y=HEIGHT - 7, text_anchor="middle")]
 
 
-def _line(line: Line, across: _Scale, up: _Scale) -> Html:
+def _line(line: Line, across: Scale, up: Scale) -> Html:
     places = [(across(p.x), up(p.y)) for p in line.points]
     parts = []
     if line.under:
@@ -144,7 +171,7 @@ def _line(line: Line, across: _Scale, up: _Scale) -> Html:
     parts.append(tag("polyline", class_="line dashed" if line.dashed else "line", points=_path(places)))
     if line.shape is not None:
         for point, place in zip(line.points, places, strict=True):
-            parts.append(_marker(line.shape, place, point.said))
+            parts.append(marker(line.shape, place, point.said))
     return tag("g", *parts, class_=f"series c-{line.colour}")
 
 
@@ -152,7 +179,8 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
-def _marker(shape: int, place: tuple[float, float], said: str) -> Html:
+def marker(shape: int, place: tuple[float, float], said: str) -> Html:
+    """The mark of a point; a pointer over it reads what is said."""
     x, y = place
     corners = _CORNERS[shape % len(_CORNERS)]
     title = tag("title", said)
@@ -161,7 +189,7 @@ def _marker(shape: int, place: tuple[float, float], said: str) -> Html:
     return tag("polygon", title, class_="marker", points=_path([(x + dx, y + dy) for dx, dy in corners]))
 
 
-def _labels(lines: Sequence[Line], across: _Scale, up: _Scale) -> list[Html]:
+def _labels(lines: Sequence[Line], across: Scale, up: Scale) -> list[Html]:
     """Names beside the lines' ends, moved apart where they would overlap, and inside the chart."""
     ends = sorted((up(line.points[-1].y), place) for place, line in enumerate(lines) if line.points)
     wanted = spread([y for y, _ in ends], _LABEL_GAP)
