@@ -134,6 +134,23 @@ def test_what_differs_is_computed(tmp_path: Path, made: Made) -> None:
     assert made[StageKind.RESPONSES] == 1, "sharing is off"
 
 
+def test_translations_there_and_back_are_a_stage_of_their_own(tmp_path: Path, made: Made) -> None:
+    translations = Stage(StageKind.TRANSLATIONS, 1)
+    plain = config(tmp_path)
+    compute(plain)
+    alike = {StageKind.PAIRS: 1, StageKind.TRAINING: 1, StageKind.EVALUATION: 1}
+    for control, own in (("swapped", {}), ("round_trip", {StageKind.TRANSLATIONS: 1})):
+        made.clear()
+        other = config(tmp_path, pairs__control=control)
+        compute(other)
+        assert made == alike | own
+        assert (translations.config_values(other) == translations.config_values(plain)) == (not own)
+    made.clear()
+    compute(config(tmp_path, pairs__control="round_trip", pairs__en_rejected="all"))
+    assert made == alike, "two round trips share theirs"
+    assert not [k for k in translations.config_values(plain) if k.startswith("pairs.")]
+
+
 def test_an_evaluation_depends_on_the_pairs_behind_its_model(tmp_path: Path, made: Made) -> None:
     """Other pairs may lead to the same model, yet their reward accuracy is another."""
     own = config(tmp_path)
