@@ -29,6 +29,7 @@ from lidr.stages import Stage, StageKind, parse_stage
 from lidr.store import RunDirectory
 from lidr.supervise import Work
 from lidr.synthesis.index import Share
+from lidr.training.pairs import read_pairs
 from lidr.work import Job, answer_share
 from tests.synthesis.make import FakeEngine, KilledError
 
@@ -106,25 +107,29 @@ def test_the_way_back_is_shared_once_the_way_there_is_whole(
     monkeypatch.setattr("lidr.shards.supervise", inside)
     monkeypatch.setattr("lidr.engines.load.load_engine", lambda *_: FakeEngine(lambda r: (r.user, "stop")))
     monkeypatch.setattr("lidr.engines.load.load_translator", lambda *_: FakeEngine(translated))
-    stage = Stage(StageKind.TRANSLATIONS, 1)
+    stage, pairs = Stage(StageKind.TRANSLATIONS, 1), Stage(StageKind.PAIRS, 1)
 
     def translate(outputs: Path, *more: str) -> RunDirectory:
         config, directory = opened(outputs, "pairs=round_trip", "prompts.limit=7", *more)
-        for each in (Stage(StageKind.PROMPTS, 1), Stage(StageKind.RESPONSES, 1), stage):
+        for each in (Stage(StageKind.PROMPTS, 1), Stage(StageKind.RESPONSES, 1), stage, pairs):
             ensure(each, config, directory)
         return directory
 
-    one = translate(tmp_path / "one")
+    any_language = "pairs.filters.off_target_chosen=false"
+    one = translate(tmp_path / "one", any_language)
     with pytest.raises(KilledError):
-        translate(tmp_path / "two", "engine.processes=2", "engine.batch_size=1")
+        translate(tmp_path / "two", any_language, "engine.processes=2", "engine.batch_size=1")
     # the responses, then the translations: 14 of the 28 back are share 0's, and stand
     assert started == [("0", "0/2"), ("0", "1/2"), ("0", "0/2"), ("0", "1/2"), ("1", "0/2"), dying]
     (shard,) = (tmp_path / "two").rglob("shards")
     assert {p.name.count("-") for p in shard.rglob("*.jsonl")} == {2}
-    two = translate(tmp_path / "two")
+    two = translate(tmp_path / "two", any_language)
     assert answers(two, stage) == answers(one, stage)
     assert len(answers(two, stage)) == 8
     assert two.manifest(stage).counts == {"directions": 8}  # type: ignore[union-attr]
+    assert answers(two, pairs) == answers(one, pairs)
+    origins = {(p.chosen_origin, p.rejected_origin) for p in read_pairs(two.folder(pairs) / "pairs.jsonl")}
+    assert origins == {("en->ru->en", "ru->en"), ("en->es", "es->en->es"), ("en->ru", "ru->en->ru")}
 
 
 def wait_for(what: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
