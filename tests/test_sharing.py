@@ -136,19 +136,18 @@ def test_what_differs_is_computed(tmp_path: Path, made: Made) -> None:
 
 def test_translations_there_and_back_are_a_stage_of_their_own(tmp_path: Path, made: Made) -> None:
     translations = Stage(StageKind.TRANSLATIONS, 1)
-    plain = config(tmp_path)
+    plain, both = (config(tmp_path, pairs__control=control) for control in (None, "round_trip"))
     compute(plain)
-    alike = {StageKind.PAIRS: 1, StageKind.TRAINING: 1, StageKind.EVALUATION: 1}
-    for control, own in (("swapped", {}), ("round_trip", {StageKind.TRANSLATIONS: 1})):
-        made.clear()
-        other = config(tmp_path, pairs__control=control)
-        compute(other)
-        assert made == alike | own
-        assert (translations.config_values(other) == translations.config_values(plain)) == (not own)
     made.clear()
-    compute(config(tmp_path, pairs__control="round_trip", pairs__en_rejected="all"))
-    assert made == alike, "two round trips share theirs"
-    assert not [k for k in translations.config_values(plain) if k.startswith("pairs.")]
+    compute(both)
+    alike = {StageKind.PAIRS: 1, StageKind.TRAINING: 1, StageKind.EVALUATION: 1}
+    assert made == alike | {StageKind.TRANSLATIONS: 1}
+    values = translations.config_values(plain)
+    assert translations.config_values(both) == values | {"pairs.control": "round_trip"}
+    assert translations.config_values(config(tmp_path, pairs__control="swapped")) == values
+    assert translations.config_values(changed(both, pairs__en_rejected="all")) == values | {
+        "pairs.control": "round_trip"
+    }
 
 
 def test_an_evaluation_depends_on_the_pairs_behind_its_model(tmp_path: Path, made: Made) -> None:
