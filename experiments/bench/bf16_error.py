@@ -72,7 +72,7 @@ def compute(
         model.set_attn_implementation(attention)
     data.prepare_data()
     data.setup("fit")
-    data.arrange(layout)
+    data.arrange(layout, 2048)
     model.zero_grad()
     values = torch.zeros(len(data.tokens.pairs), 2)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

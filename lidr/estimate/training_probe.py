@@ -62,7 +62,7 @@ class _Probe:
         self.job = TrainingJob(config, 1, path, path, pairs, None, output, folder)
         self.device = self.job.device
         self.precision = choices.precision_of(config, self.device)
-        self.settings = choices.settings_of(config, self.precision)
+        self.settings = choices.settings_of(config, self.precision, self.device)
 
     def run(
         self, prompts: Sequence[Prompt], expected: Sequence[MeanPair]
@@ -158,7 +158,10 @@ class _Passes:
             for batch in batches:
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     log_probs: Tensor = response_log_probs(
-                        self.model, batch.to(device), keep_logits=self.made.keep_logits
+                        self.model,
+                        batch.to(device),
+                        keep_logits=self.made.keep_logits,
+                        keep_weights=self.made.keep_weights,
                     )
                     torch.autograd.backward(-log_probs.mean())
 

@@ -35,13 +35,14 @@ def packed_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     packed_segments: Segments | None = None,
+    keep_weights: bool = False,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """The attention function of the interface.
 
     Args:
         query: (1, heads, time, width); key and value with as many heads or a divisor of them.
-        packed_segments: what the forward was called with.
+        packed_segments, keep_weights: what the forward was called with; see `cpu_attention`.
 
     Returns:
         (1, time, heads, width), and no weights.
@@ -51,7 +52,7 @@ def packed_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     query, key, value = (_autocast(t) for t in (query, key, value))
     if query.device.type == "cpu":
-        return _on_cpu(query, key, value, packed_segments, scale), None
+        return _on_cpu(query, key, value, packed_segments, scale, keep_weights), None
     if query.is_cuda and query.dtype in _FLASH_DTYPES and query.shape[-1] <= _FLASH_WIDTH:
         return _varlen(query, key, value, packed_segments, scale), None
     return _by_segment(query, key, value, packed_segments, scale), None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lidr.config import Layout
 from lidr.training import microbatch
-from lidr.training.microbatch import MicroBatch, forward_tokens
+from lidr.training.microbatch import MicroBatch, attended, forward_tokens
 from lidr.training.objective import StepTotals
 from lidr.training.pairs import TokenPair
 
@@ -134,6 +134,11 @@ class Batcher:
         """Tokens of a micro-batch, padding included."""
         sizes = [self._size(i) for i in indices]
         return len(sizes) * max(sizes) if self.layout is Layout.PADDED else sum(sizes)
+
+    def attended(self, indices: Sequence[int]) -> int:
+        """Pairs of a query and a key of a packed micro-batch."""
+        pairs = [self.pairs[i] for i in indices]
+        return sum(attended(pair, self.layout) for pair in pairs)
 
     def divide(self, indices: Sequence[int], budget: int | None = None) -> list[list[int]]:
         """Pairs that go through the model together, the longest first.

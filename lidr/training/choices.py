@@ -47,6 +47,7 @@ class Choices:
     token_budget: int
     threads: int
     keep_logits: bool
+    keep_weights: bool
     checkpointing: bool
     reasons: tuple[str, ...]
 
@@ -126,7 +127,10 @@ def _choose(model: PreTrainedModel, situation: Situation) -> Choices:
     threads = _threads(model, situation, layout, reasons)
     budget, fit = _budget(model, situation, layout, reasons)
     kept = fit.logits is Logits.KEPT
-    return Choices(situation.asked, layout, budget, threads, kept, fit.checkpointing, tuple(reasons))
+    weights = _weights(
+        model, situation, Batcher(situation.pairs, situation.pad_id, layout, budget), fit, reasons
+    )
+    return Choices(situation.asked, layout, budget, threads, kept, weights, fit.checkpointing, tuple(reasons))
 
 
 def _layout(model: PreTrainedModel, situation: Situation, reasons: list[str]) -> Layout:
@@ -219,7 +223,7 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher) -> cost
     base = attention_interface.base_model(model)
     return cost.choose(
         ModelShape.of(base.config),
-        settings_of(situation.config, situation.precision),
+        settings_of(situation.config, situation.precision, situation.device),
         tokens,
         completions,
         machine.available_memory(situation.device),
@@ -229,7 +233,29 @@ def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher) -> cost
     )
 
 
-def settings_of(config: RunConfig, precision: Precision) -> Settings:
+def _weights(
+    model: PreTrainedModel, situation: Situation, batcher: Batcher, fit: cost.Choice, reasons: list[str]
+) -> bool:
+    """Whether packed attention on a CPU keeps its weights for the backward, in the memory that is left."""
+    shape = ModelShape.of(attention_interface.base_model(model).config)
+    packed = batcher.layout is not Layout.PADDED and situation.device.type == "cpu"
+    if shape is None or not packed or fit.checkpointing:
+        return False
+    settings = settings_of(situation.config, situation.precision, situation.device)
+    needed = max(
+        cost.softmax_bytes(shape, settings, batcher.tokens(part), batcher.attended(part))
+        for step in situation.steps
+        for part in batcher.divide(step.pairs)
+    )
+    kept = fit.fits and needed <= fit.spare
+    reasons.append(
+        f"attention's weights {'kept' if kept else 'computed twice'}: {needed / machine.GIB:.2f} GiB"
+        f" {'fit' if kept else 'do not fit'} into the {fit.spare / machine.GIB:.2f} GiB that are left"
+    )
+    return kept
+
+
+def settings_of(config: RunConfig, precision: Precision, device: torch.device) -> Settings:
     """A configured training as memory and operations are counted."""
     lora, trainer = config.lora, config.trainer
     return Settings(
@@ -239,6 +265,7 @@ def settings_of(config: RunConfig, precision: Precision) -> Settings:
         devices=trainer.ranks,
         sharded=trainer.strategy is Strategy.FSDP,
         fused=not config.training.compile,
+        cpu=device.type == "cpu",
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lidr.config import Logits
 from lidr.machine import GIB
 from lidr.training.head import CHUNK_ELEMENTS
+from lidr.training.segments import BLOCK
 from lidr.training.shapes import BF16, FP32, ModelShape, Settings
 
 SHARE = 0.85  # of the available memory that may be planned
@@ -98,9 +99,12 @@ def block_bytes(shape: ModelShape, settings: Settings) -> int:
     its activation and the other half. Matrices that train keep their input: in fp32 one for all that share it; in
     bf16 autocast makes a copy for each, except where the input is bf16 already, and peft makes one even then.
     Fused, a norm keeps its input and 1/rms, attention not its output, the gate neither its activation nor its product;
-    and matrices share a bf16 input too.
+    and matrices share a bf16 input too. On a CPU a norm keeps its bf16 output instead, which the two before the
+    matrices share with these.
     """
     norms = shape.norms * _norm(settings, shape.hidden, settings.stream)
+    if settings.norms_keep_output:
+        norms -= 2 * settings.compute * shape.hidden
     if shape.qk_norm:
         heads = shape.heads + shape.kv_heads
         norms += heads * _norm(settings, shape.head_dim, settings.compute)
@@ -116,7 +120,8 @@ def block_bytes(shape: ModelShape, settings: Settings) -> int:
 def _norm(settings: Settings, width: int, element: int) -> int:
     """Bytes that a norm over one vector keeps; `element`: bytes of a number of its input."""
     if settings.fused:
-        return element * width + FP32
+        kept = settings.compute if settings.norms_keep_output else element
+        return kept * width + FP32
     return FP32 * (width + 1) + (0 if settings.lora else element * width)
 
 
@@ -160,6 +165,15 @@ def logits_bytes(shape: ModelShape, settings: Settings, completion_tokens: int, 
     return shape.vocabulary * (rows * settings.compute + chunk * FP32) + weight
 
 
+def softmax_bytes(shape: ModelShape, settings: Settings, tokens: int, attended: int) -> int:
+    """Attention's weights of all blocks, at most: `cpu_attention` takes whole blocks along the diagonal.
+
+    Args:
+        attended: pairs of a query and a key.
+    """
+    return shape.layers * shape.heads * settings.compute * (attended + BLOCK * tokens)
+
+
 def memory(
     shape: ModelShape,
     settings: Settings,
@@ -182,12 +196,14 @@ class Choice:
 
     reason: a sentence for the log, in GiB.
     fits: whether the planned memory suffices; else this is what needs the least.
+    spare: bytes of it that are left.
     """
 
     logits: Logits
     checkpointing: bool
     reason: str
     fits: bool
+    spare: int = 0
 
 
 def choose(
@@ -230,7 +246,9 @@ def choose(
         f" {parts.activations.total / GIB:.2f}, logits {parts.logits / GIB:.2f})"
     )
     if needed <= room:
-        return Choice(way, again, f"{_named(way, again)}: {counted} fit into {limit}{refused}", True)
+        return Choice(
+            way, again, f"{_named(way, again)}: {counted} fit into {limit}{refused}", True, int(room - needed)
+        )
     return Choice(way, again, f"{_named(way, again)}: {counted} do not fit into {limit}", False)
 
 

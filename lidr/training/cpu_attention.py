@@ -20,7 +20,9 @@ from torch import Tensor
 from lidr.training.segments import Block, Segments
 
 
-def segment_attention(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
+def segment_attention(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float, keep_weights: bool = False
+) -> Tensor:
     """Causal attention of each segment to itself and its prefix.
 
     Args:
@@ -28,35 +30,42 @@ def segment_attention(query: Tensor, key: Tensor, value: Tensor, segments: Segme
         key, value: (1, kv_heads, time, width); kv_heads divides heads.
         segments: together they cover every query once.
         scale: factor of the scores before the softmax.
+        keep_weights: keep the softmax for the backward, a number per query head and key, rather than compute it
+            again.
 
     Returns:
         (1, time, heads, width).
     """
     with torch.autocast("cpu", enabled=False):
-        out: Tensor = _SegmentAttention.apply(query, key, value, segments, scale)  # type: ignore[no-untyped-call]
+        out: Tensor = _SegmentAttention.apply(  # type: ignore[no-untyped-call]
+            query, key, value, segments, scale, keep_weights
+        )
     return out
 
 
 class _SegmentAttention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float, keep: bool
     ) -> Tensor:
-        row = _Row(query, key, scale)
+        row, kept, trains = _Row(query, key, scale), [], any(ctx.needs_input_grad)
         values, out = row.copied(value, "values"), _buffer("out", row.queries.shape, query.dtype)
         for part in segments.parts(query.dtype):
             own_keys, own_values = part.keys(row.keys, 2), part.keys(values, 1)
             for block in part.blocks:
-                weights = row.weights(own_keys, block)
+                weights = row.weights(own_keys, block, fresh=keep and trains)
+                if keep and trains:
+                    kept.append(weights)
                 torch.bmm(weights, own_values[:, : block.keys], out=out[:, row.of(block)])
-        if any(ctx.needs_input_grad):
-            ctx.save_for_backward(query, key, value)
+        if trains:
+            ctx.save_for_backward(query, key, value, *kept)
             ctx.segments, ctx.scale = segments, scale
         return row.ungrouped(out)[None]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value = ctx.saved_tensors
+        query, key, value, *kept = ctx.saved_tensors
+        every = iter(kept)
         row = _Row(query, key, ctx.scale)
         grad = row.grouped(grads[0][0], "grad")
         key_rows, values = row.copied(key, "key rows"), row.copied(value, "values", transposed=True)
@@ -68,7 +77,7 @@ class _SegmentAttention(torch.autograd.Function):
             for block in part.blocks:
                 rows = row.of(block)
                 queries, own = row.queries[:, rows], grad[:, rows]
-                weights = row.weights(keys, block)
+                weights = next(every) if kept else row.weights(keys, block)
                 product = _buffer("product", (len(keys), row.width, block.keys), query.dtype)
                 own_value[:, :, : block.keys].add_(torch.bmm(own.transpose(1, 2), weights, out=product))
                 slope = _buffer("scores", weights.shape, query.dtype)
@@ -78,9 +87,9 @@ class _SegmentAttention(torch.autograd.Function):
                 own_key[:, :, : block.keys].add_(torch.bmm(queries.transpose(1, 2), slope, out=product))
             part.add(d_key, own_key)
             part.add(d_value, own_value)
-        d_query = row.ungrouped(d_query).mul_(ctx.scale).transpose(0, 1)
+        d_query = row.ungrouped(d_query, ctx.scale).transpose(0, 1)
         d_key, d_value = (t.transpose(1, 2).to(key.dtype) for t in (d_key, d_value))
-        return d_query[None], d_key[None], d_value[None], None, None
+        return d_query[None], d_key[None], d_value[None], None, None, None
 
 
 class _Row:
@@ -94,24 +103,24 @@ class _Row:
     def __init__(self, query: Tensor, key: Tensor, scale: float) -> None:
         _, heads, self.time, self.width = query.shape
         self.kv_heads, self.groups = key.shape[1], heads // key.shape[1]
-        self.queries = self.grouped(query[0].transpose(0, 1), "queries").mul_(scale)
+        self.queries = self.grouped(query[0].transpose(0, 1), "queries", scale)
         self.keys = self.copied(key, "keys", transposed=True)
 
     def of(self, block: Block) -> slice:
         """The rows of a block's queries."""
         return slice(block.start * self.groups, block.end * self.groups)
 
-    def grouped(self, tensor: Tensor, name: str) -> Tensor:
-        """(time, heads, width) to (kv_heads, time x groups, width)."""
+    def grouped(self, tensor: Tensor, name: str, scale: float = 1.0) -> Tensor:
+        """(time, heads, width) to (kv_heads, time x groups, width), times the scale."""
         out = _buffer(name, (self.kv_heads, self.time, self.groups, self.width), tensor.dtype)
-        return out.copy_(tensor.reshape(self.time, self.kv_heads, self.groups, -1).transpose(0, 1)).flatten(
-            1, 2
-        )
+        by_head = tensor.reshape(self.time, self.kv_heads, self.groups, -1).transpose(0, 1)
+        return torch.mul(by_head, scale, out=out).flatten(1, 2)
 
-    def ungrouped(self, rows: Tensor) -> Tensor:
-        """(kv_heads, time x groups, width) to new memory, (time, heads, width)."""
+    def ungrouped(self, rows: Tensor, scale: float = 1.0) -> Tensor:
+        """(kv_heads, time x groups, width) to new memory, (time, heads, width), times the scale."""
         out = rows.new_empty(self.time, self.kv_heads, self.groups, self.width)
-        return out.copy_(rows.view(self.kv_heads, self.time, self.groups, -1).transpose(0, 1)).flatten(1, 2)
+        by_token = rows.view(self.kv_heads, self.time, self.groups, -1).transpose(0, 1)
+        return torch.mul(by_token, scale, out=out).flatten(1, 2)
 
     @staticmethod
     def copied(tensor: Tensor, name: str, *, transposed: bool = False) -> Tensor:
@@ -119,14 +128,15 @@ class _Row:
         rows = tensor[0].transpose(1, 2) if transposed else tensor[0]
         return _buffer(name, rows.shape, rows.dtype).copy_(rows)
 
-    def weights(self, keys: Tensor, block: Block) -> Tensor:
-        """The softmax of the block's scores, (kv_heads, rows, keys)."""
+    def weights(self, keys: Tensor, block: Block, *, fresh: bool = False) -> Tensor:
+        """The softmax of the block's scores, (kv_heads, rows, keys); in fresh memory, or some that is used again."""
         queries, keys = self.queries[:, self.of(block)], keys[:, :, : block.keys]
         shape, dtype = (len(keys), queries.shape[1], keys.shape[2]), queries.dtype
         scores = torch.bmm(queries, keys, out=_buffer("scores", shape, dtype))
         last = scores.view(len(keys), len(block), self.groups, -1)[..., -block.mask.shape[1] :]
         last.add_(block.mask[:, None])
-        return torch.softmax(scores, -1, out=_buffer("softmax", shape, dtype))
+        out = torch.empty(shape, dtype=dtype) if fresh else _buffer("softmax", shape, dtype)
+        return torch.softmax(scores, -1, out=out)
 
 
 def _softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from lidr.training.products import times
 
 _PIECE = 2**19  # elements of a tensor that is computed in fp32
 _PIECE_BYTES = 2**21  # of one that is computed as it is
+_LEAST_SCALE = 1e-6  # of a norm, so that its output divided by it is its normed input
 
 
 def _pieces(rows: Tensor) -> list[slice]:
@@ -51,25 +52,40 @@ class _RmsNorm(torch.autograd.Function):
             inverse = kernels.rms_forward(rows.contiguous(), weight, eps, offset, out)
         else:
             inverse = _normed(rows, weight.float() + offset, eps, out)
+        out = out.view(x.shape)
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, weight, inverse)
-            ctx.offset = offset
-        return out.view(x.shape)
+            ctx.from_output = _output_suffices(x, weight, offset, dtype)
+            ctx.save_for_backward(out if ctx.from_output else x, weight, inverse)
+            ctx.offset, ctx.dtype = offset, x.dtype
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, inverse = ctx.saved_tensors
-        rows, grad = x.reshape(-1, x.shape[-1]), grads[0].reshape(-1, x.shape[-1])
-        d_rows = torch.empty(rows.shape, dtype=x.dtype, device=x.device)
+        kept, weight, inverse = ctx.saved_tensors
+        rows, grad = kept.reshape(-1, kept.shape[-1]), grads[0].reshape(-1, kept.shape[-1])
+        d_rows = torch.empty(rows.shape, dtype=ctx.dtype, device=rows.device)
         trains = ctx.needs_input_grad[1]
-        if kernels.serves(x):
+        if kernels.serves(kept):
             d_weight = kernels.rms_backward(
                 grad.contiguous(), rows.contiguous(), weight, inverse, ctx.offset, d_rows, trains
             )
         else:
-            d_weight = _norm_gradients(grad, rows, weight.float() + ctx.offset, inverse, d_rows, trains)
+            factor = 1 / (weight.float() + ctx.offset) if ctx.from_output else inverse
+            d_weight = _norm_gradients(
+                grad, rows, factor, weight.float() + ctx.offset, inverse, d_rows, trains
+            )
         d_weight = None if d_weight is None else d_weight.to(weight.dtype)
-        return d_rows.view(x.shape), d_weight, None, None, None
+        return d_rows.view(kept.shape), d_weight, None, None, None
+
+
+def _output_suffices(x: Tensor, weight: Tensor, offset: float, dtype: torch.dtype) -> bool:
+    """Whether the backward can have x / rms from the output, which the layers it goes to keep anyway.
+
+    The output is half as large as x where it is in half precision. On a GPU the question would have to wait.
+    """
+    if x.is_cuda or dtype.itemsize >= x.dtype.itemsize:
+        return False
+    return bool(((weight.float() + offset).abs() > _LEAST_SCALE).all())
 
 
 def _normed(rows: Tensor, scale: Tensor, eps: float, out: Tensor) -> Tensor:
@@ -84,12 +100,12 @@ def _normed(rows: Tensor, scale: Tensor, eps: float, out: Tensor) -> Tensor:
 
 
 def _norm_gradients(
-    grad: Tensor, rows: Tensor, scale: Tensor, inverse: Tensor, d_rows: Tensor, trains: bool
+    grad: Tensor, rows: Tensor, factor: Tensor, scale: Tensor, inverse: Tensor, d_rows: Tensor, trains: bool
 ) -> Tensor | None:
-    """Fills `d_rows`; the weight's gradient where it trains."""
+    """Fills `d_rows`; the weight's gradient where it trains. `rows` times `factor` is the normed input."""
     d_weight = torch.zeros_like(scale) if trains else None
     for piece in _pieces(rows):
-        normed = rows[piece] * inverse[piece]
+        normed = rows[piece] * (factor[piece] if factor.ndim > 1 else factor)
         slope = grad[piece].float()
         if d_weight is not None:
             d_weight += (slope * normed).sum(0)

@@ -9,15 +9,21 @@ from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from lidr.training import adapted, fused, products
+from lidr.training.logprobs import plain_head
+from lidr.training.numerics import autocast_dtype
 
 log = logging.getLogger(__name__)
 _ROTATE = "apply_rotary_pos_emb"
 _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+_CAST_BY_US: WeakSet[nn.Module] = WeakSet()  # linear layers whose forward is never called
 
 
 def fuse(model: nn.Module) -> None:
@@ -31,6 +37,20 @@ def fuse(model: nn.Module) -> None:
     log.debug(
         "%d norms, activations and linear layers of %s are computed our way", count, type(model).__name__
     )
+
+
+def make_copies(model: nn.Module) -> None:
+    """Makes autocast's copies of the weights before a step's first forward, on the CPU.
+
+    Made one by one as layers are reached, each lies between two activations for the rest of the step, and what these
+    leave is of no use to a micro-batch of another length.
+    """
+    dtype, head = autocast_dtype(torch.device("cpu")), plain_head(model)
+    for module in model.modules():
+        if type(module) is nn.Linear and module is not head and module not in _CAST_BY_US:
+            weight = module.weight
+            if weight.device.type == "cpu" and weight.requires_grad and dtype not in (None, weight.dtype):
+                linear(weight.new_empty(0, weight.shape[1]), weight)
 
 
 @contextmanager
@@ -60,6 +80,7 @@ def _gated(module: Any) -> Callable[[Tensor], Tensor] | None:
         return None
     down = module.down_proj
     if type(down) is nn.Linear and down.bias is None:
+        _CAST_BY_US.add(down)
         return lambda x: fused.swiglu_down(module.gate_proj(x), module.up_proj(x), down.weight)
     return partial(_gated_by, module)
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def response_log_probs(
-    model: nn.Module, batch: MicroBatch, *, keep_logits: bool = True
+    model: nn.Module, batch: MicroBatch, *, keep_logits: bool = True, keep_weights: bool = False
 ) -> Float[Tensor, " responses"]:
     """Sum over the response's tokens of log pi(y_t | x, y_<t) of every response, in nats.
 
@@ -29,11 +29,12 @@ def response_log_probs(
     Args:
         keep_logits: where the head is a plain linear layer, keep its logits until the backward rather than
             compute them again a few rows at a time.
+        keep_weights: of attention, as `cpu_attention` has it; elsewhere it does nothing.
     """
     head = plain_head(model)
-    token_terms = None if head is None else _from_head(model, head, batch, keep_logits)
+    token_terms = None if head is None else _from_head(model, head, batch, keep_logits, keep_weights)
     if token_terms is None:
-        token_terms = _from_logits(model, batch)
+        token_terms = _from_logits(model, batch, keep_weights)
     lengths = batch.response_lengths
     response = torch.arange(len(lengths), device=token_terms.device)
     response = response.repeat_interleave(lengths, output_size=len(token_terms))
@@ -51,18 +52,19 @@ def plain_head(model: nn.Module) -> nn.Linear | None:
     return head if type(head) is nn.Linear and head not in _NOT_THE_LAST else None
 
 
-def _forward(model: nn.Module, batch: MicroBatch) -> Tensor:
+def _forward(model: nn.Module, batch: MicroBatch, keep_weights: bool) -> Tensor:
     inputs: dict[str, Any] = {"use_cache": False}
     if batch.segments is None:
         inputs["attention_mask"] = batch.attention_mask  # some models take no positions
     else:
         inputs |= {"position_ids": batch.position_ids, "packed_segments": batch.segments}
+        inputs["keep_weights"] = keep_weights
     logits: Tensor = model(input_ids=batch.input_ids, **inputs).logits
     return logits
 
 
 def _from_head(
-    model: nn.Module, head: nn.Linear, batch: MicroBatch, keep: bool
+    model: nn.Module, head: nn.Linear, batch: MicroBatch, keep: bool, keep_weights: bool
 ) -> Float[Tensor, " tokens"] | None:
     """None where the model does something to what its head returned."""
     returned: list[Tensor] = []
@@ -74,7 +76,7 @@ def _from_head(
         return returned[-1]
 
     with _forward_of(head, log_probs):
-        logits = _forward(model, batch)
+        logits = _forward(model, batch, keep_weights)
     if len(returned) == 1 and logits is returned[0]:
         return logits[0, :, 0]
     _NOT_THE_LAST.add(head)
@@ -92,7 +94,7 @@ def _forward_of(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Itera
         del module.forward
 
 
-def _from_logits(model: nn.Module, batch: MicroBatch) -> Float[Tensor, " tokens"]:
+def _from_logits(model: nn.Module, batch: MicroBatch, keep_weights: bool) -> Float[Tensor, " tokens"]:
     """From the model's own logits.
 
     The hidden states are narrowed on their way into the head, so that whatever a model does to its logits
@@ -105,9 +107,9 @@ def _from_logits(model: nn.Module, batch: MicroBatch) -> Float[Tensor, " tokens"
             lambda _, hidden: (hidden[0].flatten(0, 1).index_select(0, batch.before_response)[None],)
         )
         try:
-            logits = _forward(model, batch)[0]
+            logits = _forward(model, batch, keep_weights)[0]
         finally:
             select.remove()
     else:
-        logits = _forward(model, batch).flatten(0, 1).index_select(0, batch.before_response)
+        logits = _forward(model, batch, keep_weights).flatten(0, 1).index_select(0, batch.before_response)
     return log_softmax(logits.float(), dim=-1).gather(-1, batch.targets[:, None])[:, 0]

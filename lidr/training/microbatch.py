@@ -20,6 +20,7 @@ from torch import Tensor
 from lidr.config import Layout
 from lidr.training.pairs import TokenPair
 from lidr.training.segments import Segment, Segments
+from lidr.training.shapes import causal
 
 
 class MicroBatch(NamedTuple):
@@ -65,6 +66,15 @@ def forward_tokens(pair: TokenPair, layout: Layout) -> int:
         return len(responses) * pair.longest
     prompts = 1 if layout is Layout.SHARED else len(responses)
     return prompts * len(pair.prompt) + sum(len(response) - 1 for response in responses)
+
+
+def attended(pair: TokenPair, layout: Layout) -> int:
+    """Pairs of a query and a key in attention over a packed pair."""
+    prompt, responses = len(pair.prompt), [len(pair.chosen) - 1]
+    if pair.rejected is not None:
+        responses.append(len(pair.rejected) - 1)
+    once = causal(prompt) * (1 if layout is Layout.SHARED else len(responses))
+    return once + sum(causal(length, prompt) for length in responses)
 
 
 def make(pairs: Sequence[TokenPair], indices: Sequence[int], layout: Layout, pad_id: int) -> MicroBatch:

@@ -18,8 +18,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from lidr.config import FirstLoss, ObjectiveConfig, Precision, TrainingConfig
 from lidr.errors import LidrError
+from lidr.training import fusing, optimizer_state
 from lidr.training import objective as o
-from lidr.training import optimizer_state
 from lidr.training.batching import StepBatch
 from lidr.training.distributed import share_terms
 from lidr.training.logprobs import response_log_probs
@@ -48,7 +48,7 @@ class Plan:
         gate: largest distance of the first step's preference term from what it is where the reference is the
             policy, or None where the reference is not the policy as it starts.
         token_budget: of a micro-batch, for errors.
-        keep_logits: until the backward, rather than compute them again.
+        keep_logits, keep_weights: those of attention, until the backward, rather than compute them again.
         reference_file: where the reference log-probs lie, for errors.
     """
 
@@ -58,6 +58,7 @@ class Plan:
     gate: float | None
     token_budget: int
     keep_logits: bool = True
+    keep_weights: bool = False
     reference_file: str = "reference.safetensors"
 
 
@@ -180,6 +181,7 @@ class PreferenceModule(pl.LightningModule):
 
     def _passes(self, batch: StepBatch, beta: float) -> tuple[o.Terms, Tensor]:
         """Gradients of the whole step; its terms, all ranks' together, and their pairs."""
+        fusing.make_copies(self.policy)
         *earlier, last = batch.micro_batches
         with self.ranks.backward_apart():
             parts = [self._backward(part, batch.totals, beta) for part in earlier]
@@ -201,7 +203,10 @@ class PreferenceModule(pl.LightningModule):
     def terms(self, batch: MicroBatch, step: o.StepTotals, beta: float) -> o.Terms:
         """The objective's terms of a micro-batch's pairs, with their graph."""
         objective = self.objective
-        log_probs = response_log_probs(self.policy, batch, keep_logits=self.plan.keep_logits)
+        plan = self.plan
+        log_probs = response_log_probs(
+            self.policy, batch, keep_logits=plan.keep_logits, keep_weights=plan.keep_weights
+        )
         count = len(batch.pairs)  # 0 in a filler, which has sequences
         logp_w = log_probs[:count]
         nll = o.chosen_nll(logp_w, batch.chosen_lengths, step, objective.nll_norm)

@@ -141,6 +141,7 @@ class _Attempt:
             gate=GATE_TOLERANCE[self.precision] if gated else None,
             token_budget=self.choices.token_budget,
             keep_logits=self.choices.keep_logits,
+            keep_weights=self.choices.keep_weights,
             reference_file=str(job.cached_reference),
         )
         blocks.prepare(

@@ -31,7 +31,7 @@ class Segment(NamedTuple):
         return self.end - self.start + self.prefix_end - self.prefix
 
 
-_BLOCK = 128  # queries
+BLOCK = 128  # queries
 
 
 class Block(NamedTuple):
@@ -128,10 +128,10 @@ def _parts(segments: Sequence[Segment], dtype: torch.dtype) -> Iterator[Part]:
     group: list[Segment] = []
     for segment in segments:
         starts = group[0].start if group else segment.start
-        if segment.end - starts > _BLOCK or segment.prefix < starts:
+        if segment.end - starts > BLOCK or segment.prefix < starts:
             yield from _together(group, dtype)
             group, starts = [], segment.start
-        if segment.end - starts > _BLOCK or segment.prefix < starts:
+        if segment.end - starts > BLOCK or segment.prefix < starts:
             yield _apart(segment, dtype)
         else:
             group.append(segment)
@@ -159,8 +159,8 @@ def _apart(segment: Segment, dtype: torch.dtype) -> Part:
     """One segment, in blocks; each sees the prefix, the segment before it, and causally itself."""
     prefix = segment.prefix_end - segment.prefix
     blocks = []
-    for start in range(segment.start, segment.end, _BLOCK):
-        end = min(start + _BLOCK, segment.end)
+    for start in range(segment.start, segment.end, BLOCK):
+        end = min(start + BLOCK, segment.end)
         blocks.append(Block(start, end, prefix + end - segment.start, _causal(end - start, dtype)))
     own = (segment.start, segment.end)
     return Part(((segment.prefix, segment.prefix_end), own) if prefix else (own,), tuple(blocks))

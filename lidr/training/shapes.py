@@ -166,6 +166,7 @@ class Settings:
         devices: how many share an optimizer step's pairs.
         sharded: FSDP, by block, rather than DDP, which holds everything on every device.
         fused: norms, rotary embeddings and SiLU-gated activations as in `fused`, not as in transformers.
+        cpu: there a fused norm keeps its output where that is narrower than its input.
     """
 
     bf16: bool
@@ -174,6 +175,7 @@ class Settings:
     devices: int = 1
     sharded: bool = False
     fused: bool = False
+    cpu: bool = False
 
     @property
     def lora(self) -> bool:
@@ -188,6 +190,11 @@ class Settings:
     def stream(self) -> int:
         """Bytes of a number between blocks: fp32 under autocast, unless the embedding itself is bf16."""
         return self.compute if self.lora else FP32
+
+    @property
+    def norms_keep_output(self) -> bool:
+        """Where the layers that a norm's output goes to keep it anyway, the norm keeps nothing of its own."""
+        return self.fused and self.cpu and self.compute < self.stream
 
     @property
     def splits(self) -> bool:

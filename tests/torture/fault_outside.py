@@ -64,7 +64,8 @@ _ASKED = (
     "languages.unseen=[]", "tracking=none", "processes=inline", "paths.outputs=outputs",
 )  # fmt: skip
 _JUDGED = (
-    "judge", "outputs", "judge=[openai]", "judges.openai.engine.endpoint.model=M", "limit=4",
+    "judge", "outputs", "judge=[openai]", "tasks=[comparisons,ratings]", "limit=4",
+    "judges.openai.engine.endpoint.model=M",
     "judges.openai.engine.endpoint.concurrency=1", "judges.openai.engine.endpoint.timeout=0.5",
     "judges.openai.engine.endpoint.retries=1", "cache=replies.sqlite",
 )  # fmt: skip

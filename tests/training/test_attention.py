@@ -88,7 +88,7 @@ def test_segments_attend_as_under_a_dense_mask(
     row = segments_of(lengths)
     inputs = tensors(row[-1].end, kv_heads, groups, torch.float32)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(segments, "_BLOCK", block)
+        monkeypatch.setattr(segments, "BLOCK", block)
         assert error(by_block, inputs, row) < 3e-6
 
 
@@ -108,7 +108,7 @@ def test_blocks_hold_every_query_once_and_the_keys_it_may_see(
 ) -> None:
     row = segments_of(lengths)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(segments, "_BLOCK", block)
+        monkeypatch.setattr(segments, "BLOCK", block)
         parts = Segments(row).parts(torch.float32)
     blocks = [b for part in parts for b in part.blocks]
     assert [b.start for b in blocks] == [0, *(b.end for b in blocks[:-1])]
@@ -123,11 +123,26 @@ def test_blocks_hold_every_query_once_and_the_keys_it_may_see(
 @pytest.mark.parametrize("block", [4, 128])
 def test_in_bf16_the_products_are_bf16(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured: 8e-3."""
-    monkeypatch.setattr(segments, "_BLOCK", block)
+    monkeypatch.setattr(segments, "BLOCK", block)
     row = segments_of([(9, [3, 8]), (4, []), (2, [6])])
     inputs = tensors(row[-1].end, 2, 3, torch.bfloat16)
     assert all(t.dtype is torch.bfloat16 for t in results(by_block, inputs, row))
     assert error(by_block, inputs, row) < 2e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_weights_that_are_kept_give_the_same_bits(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "BLOCK", 4)
+    row = segments_of([(9, [3, 8]), (4, []), (2, [6])])
+    inputs = tensors(row[-1].end, 2, 3, dtype)
+
+    def keeping(query: Tensor, key: Tensor, value: Tensor, row: list[Segment], scale: float) -> Tensor:
+        return cpu_attention.segment_attention(query, key, value, Segments(row), scale, keep_weights=True)
+
+    ours, theirs = results(keeping, inputs, row), results(by_block, inputs, row)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_memory_that_is_used_again_leaks_nothing() -> None:
@@ -188,7 +203,7 @@ def test_blocks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         [1, 1, 0, 0, 1, 1, 0],
         [1, 1, 0, 0, 1, 1, 1],
     ]
-    monkeypatch.setattr(segments, "_BLOCK", 3)
+    monkeypatch.setattr(segments, "BLOCK", 3)
     first, second = Segments(row).parts(torch.float32)
     assert (first.ranges, second.ranges) == (((0, 4),), ((0, 2), (4, 7)))
     assert [(b.start, b.end, b.keys) for b in first.blocks] == [(0, 3, 3), (3, 4, 4)]

@@ -242,6 +242,26 @@ def test_less_memory_chunks_logits_then_checkpoints(
     assert {(True, False), (False, True)} < set(found)
 
 
+def test_attention_keeps_its_weights_where_they_fit(
+    tiny: PreTrainedModel, situation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Last of all, and in packed rows alone, on a CPU."""
+    monkeypatch.setattr(cost, "CHUNK_ELEMENTS", 100)
+    sizes = [int(GIB * 0.97**k) for k in range(340)]
+    found = [chosen_for(tiny, situation(), tmp_path, monkeypatch, size) for size in sizes]
+    kept = [made for made in found if made.keep_weights]
+    assert found[: len(kept)] == kept
+    assert all(made.keep_logits and not made.checkpointing for made in kept)
+    assert found[len(kept)].keep_logits
+    assert any(r.startswith("attention's weights kept: 0.00 GiB fit into the ") for r in kept[0].reasons)
+    assert any(r.startswith("attention's weights computed twice: ") for r in found[len(kept)].reasons)
+    padded = situation({"training.layout": "padded"})
+    assert not chosen_for(tiny, padded, tmp_path, monkeypatch, 2 * GIB).keep_weights
+    on_gpu = replace(situation(), device=torch.device("cuda"))
+    batcher = Batcher(PAIRS, 0, Layout.SHARED, 2048)
+    assert not choices._weights(tiny, on_gpu, batcher, choices._fit(tiny, situation(), batcher), [])
+
+
 @pytest.mark.parametrize(
     ("overrides", "found"),
     [

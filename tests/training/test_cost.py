@@ -110,7 +110,7 @@ def trained(config: PretrainedConfig, settings: Settings) -> nn.Module:
         return get_peft_model(model.to(torch.bfloat16) if settings.bf16 else model, lora)
 
 
-def kept_bytes(model: Any, settings: Settings, tokens: int) -> int:
+def kept_bytes(model: Any, settings: Settings, tokens: int, **more: bool) -> int:
     """Bytes of all storages that the body's forward keeps for the backward, without parameters and buffers."""
     body = (model.get_base_model() if settings.lora else model).model
     own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]}
@@ -126,7 +126,7 @@ def kept_bytes(model: Any, settings: Settings, tokens: int) -> int:
         torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16),
     ):
         packed = Segments([Segment(0, tokens, 0, 0)])
-        output = body(input_ids=ids, use_cache=False, packed_segments=packed)
+        output = body(input_ids=ids, use_cache=False, packed_segments=packed, **more)
         assert output.last_hidden_state.requires_grad
     return sum(t.untyped_storage().nbytes() for at, t in kept.items() if at not in own)
 
@@ -152,7 +152,7 @@ def test_what_a_forward_keeps_is_what_is_counted(name: str, settings: Settings) 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gemma"])
 def test_what_a_fused_forward_keeps_is_what_is_counted(name: str, settings: Settings) -> None:
     """With packed attention, as in a training."""
-    config, shape, fused = CONFIGS[name], shape_of(CONFIGS[name]), replace(settings, fused=True)
+    config, shape, fused = CONFIGS[name], shape_of(CONFIGS[name]), replace(settings, fused=True, cpu=True)
     model = trained(config, settings)
     fusing.fuse(model)
     use_layout(model, Layout.SHARED)
@@ -160,6 +160,18 @@ def test_what_a_fused_forward_keeps_is_what_is_counted(name: str, settings: Sett
         kept = kept_bytes(model, settings, 192) - kept_bytes(model, settings, 64)
     counted = cost.activations(shape, fused, 128, 0, checkpointing=False).total
     assert counted == pytest.approx(kept, rel=0.07 if settings.lora else 0.01)
+
+
+@pytest.mark.parametrize("settings", [FULL, FULL_BF16], ids=["fp32", "bf16"])
+def test_attention_keeps_no_more_weights_than_counted(settings: Settings) -> None:
+    """Blocks of 128 queries take at most 127 keys too many for each."""
+    config, shape = CONFIGS["llama"], shape_of(CONFIGS["llama"])
+    model = trained(config, settings)
+    use_layout(model, Layout.SHARED)
+    kept = kept_bytes(model, settings, 300, keep_weights=True) - kept_bytes(model, settings, 300)
+    exact = shape.layers * shape.heads * settings.compute
+    assert kept == exact * (128 * 128 + 128 * 256 + 44 * 300)
+    assert exact * causal(300) < kept < cost.softmax_bytes(shape, settings, 300, causal(300))
 
 
 @pytest.mark.parametrize("settings", [FULL, FULL_BF16], ids=["fp32", "bf16"])

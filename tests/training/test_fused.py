@@ -88,6 +88,48 @@ def test_a_norm_by_hand() -> None:
     torch.testing.assert_close(out, torch.tensor([1.697056, 1.131371]))
 
 
+@pytest.mark.parametrize("least", [1.0, 0.0], ids=["as it is", "one weight is 0"])
+def test_a_norm_in_bf16_keeps_its_output_unless_a_weight_is_0(least: float) -> None:
+    """Gradients within bf16's rounding either way; measured 3e-3."""
+    x, weight = normal(5, 24), normal(24, seed=1).sign() * torch.linspace(least, 2, 24)
+    kept: list[Tensor] = []
+
+    def norm(x: Tensor, weight: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return fused.rms_norm(x, weight, 1e-5, 0.0)
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        ours = with_gradients(norm, x, weight)
+    exact = with_gradients(lambda x, w: fused.rms_norm(x, w, 1e-5, 0.0), x, weight)
+    assert kept[0].dtype is (torch.bfloat16 if least else torch.float32)
+    for mine, other in zip(ours, exact, strict=True):
+        assert (mine.float() - other).norm() <= 1e-2 * other.norm()
+
+
+def test_copies_of_weights_are_made_before_the_first_forward() -> None:
+    """So that the forward makes none but of what `swiglu_down` and the head cast themselves."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
+    expected = step(model, autocast=True)[1]
+    model.zero_grad()
+    ids = torch.arange(40).reshape(2, 20) % 61
+    with fused_model(model), torch.autocast("cpu", torch.bfloat16):
+        fusing.make_copies(model)
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
+        ) as seen:
+            logits = model(input_ids=ids).logits.float()
+        (logits * normal(*logits.shape)).mean().backward()
+    shapes = {tuple(e.input_shapes[0]) for e in seen.events() or [] if e.name == "aten::_to_copy"}
+    layer = model.model.layers[0]
+    assert tuple(layer.mlp.down_proj.weight.shape) in shapes
+    assert not {tuple(m.weight.shape) for m in (layer.self_attn.k_proj, layer.mlp.up_proj)} & shapes
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert (parameter.grad - expected[name]).norm() <= 3e-2 * expected[name].norm(), name
+
+
 def test_gated_activation() -> None:
     gate, up = normal(3, 7, 5), normal(3, 7, 5, seed=1)
     with pytest.MonkeyPatch.context() as patch:

@@ -46,7 +46,7 @@ def same(a: tuple[Tensor, list[Tensor]], b: tuple[Tensor, list[Tensor]]) -> bool
 @pytest.fixture(params=[6, 128], autouse=True)
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments are computed one by one in blocks of 6 queries, or several together under a mask."""
-    monkeypatch.setattr(segments, "_BLOCK", request.param)
+    monkeypatch.setattr(segments, "BLOCK", request.param)
 
 
 @pytest.mark.parametrize("changed", range(len(PAIRS)))

@@ -122,7 +122,7 @@ def computed(
 ) -> Result:
     """By the training module."""
     support.use_layout(models.policy, layout)
-    plan = Plan(1, 1, "", None, 2048, keep_logits=keep)
+    plan = Plan(1, 1, "", None, 2048, keep_logits=keep, keep_weights=keep)
     module = PreferenceModule(models.policy, PAIRS, ref, config.objective, config.training, plan)
     totals = StepTotals(len(PAIRS), sum(len(pair.chosen) for pair in PAIRS))
     batch = microbatch.make(PAIRS, ALL, layout, 0)

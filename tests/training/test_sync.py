@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lidr.config import Layout
-from lidr.training import attention, microbatch, support, train
+from lidr.training import attention, fused, microbatch, support, train
 from lidr.training.logprobs import response_log_probs
 from lidr.training.module import PreferenceModule
 from tests.training.cases import LENGTHS, model, token_pairs_of
@@ -73,7 +73,8 @@ def test_reads_are_seen(read: Any, name: str) -> None:
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU without the flash kernel does; and `tolist`, which no operator of a CPU tells of."""
-    monkeypatch.setattr(attention, "_on_cpu", attention._by_segment)
+    monkeypatch.setattr(attention, "_on_cpu", lambda *given: attention._by_segment(*given[:5]))
+    monkeypatch.setattr(fused, "_output_suffices", lambda *_: False)
     tolist = torch.Tensor.tolist
 
     def told(self: torch.Tensor) -> Any:
