@@ -95,8 +95,8 @@ def main(root: str, name: str, parent: int | None = None) -> int:
         return code
 
 
-def shard(root: str, name: str, share: Share, parent: int | None) -> int:
-    """One of the processes that share a stage's requests; `parent` is the stage's own process."""
+def shard(root: str, name: str, share: Share, parent: int | None, number: int = 0) -> int:
+    """One of the processes that share a stage's requests, in one of its rounds; `parent` is the stage's own process."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted parent ends it
     run, stage = RunDirectory(Path(root)), parse_stage(name)
@@ -105,7 +105,7 @@ def shard(root: str, name: str, share: Share, parent: int | None) -> int:
 
     def work() -> None:
         with shards.held(share.number):
-            answer_share(Job(stage, config, run, lambda: None), share)
+            answer_share(Job(stage, config, run, lambda: None), share, number)
 
     with logging_to(log_path):
         return _report(work, stage.name, shards.error_file(share), log_path)
@@ -158,6 +158,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("run", help="run folder")
     parser.add_argument("stage", help="such as iteration-1/responses")
     parser.add_argument("--shard", type=Share.parse, metavar="k/N", help="process k of the N that share it")
+    parser.add_argument("--round", type=int, default=0, help="number of the round of files that they share")
     parser.add_argument("--parent", type=int, help="process id to end with")
     return parser.parse_args()
 
@@ -166,7 +167,7 @@ def _start(given: argparse.Namespace) -> int:
     try:
         if given.shard is None:
             return main(given.run, given.stage, given.parent)
-        return shard(given.run, given.stage, given.shard, given.parent)
+        return shard(given.run, given.stage, given.shard, given.parent, given.round)
     except OSError as error:  # the log or the lock cannot be opened
         sys.stderr.write(f"{unusable(error) or error}\n")
         return CRASHED

@@ -26,7 +26,7 @@ from lidr.stages import Stage
 from lidr.store import RunDirectory
 from lidr.supervise import Work, supervise
 from lidr.synthesis.index import Share
-from lidr.synthesis.resume import Job, prepare, settle
+from lidr.synthesis.resume import Job, prepare, rounds, settle
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,9 @@ def take_over(shards: Shards, jobs: Sequence[Job]) -> None:
     folders = shards.leftovers()
     if folders:
         for job in jobs:
-            prepare(job, [shards.file(job, folder) for folder in folders])
+            found = [path for path in (shards.file(job, folder) for folder in folders) if path.exists()]
+            if found:
+                prepare(job, found)
         log.info("%s: took over the answers of %d processes", shards.stage.name, len(folders))
     _remove(shards)
 
@@ -81,19 +83,20 @@ def take_over(shards: Shards, jobs: Sequence[Job]) -> None:
 def share_out(shards: Shards, jobs: Sequence[Job], engine: EngineConfig, trainer: TrainerConfig) -> None:
     """Fills files by `engine.processes` processes and puts all in order; starts none where nothing is left.
 
+    Files whose inputs others of them hold are shared by processes of their own, once those are whole.
+
     Raises:
         LidrError: as `lidr.synthesis.resume.complete` and `lidr.supervise.supervise`.
     """
-    left = sum(prepare(job, []) for job in jobs)
-    if not left:
-        return
     shares = [Share(number, engine.processes) for number in range(engine.processes)]
-    total = sum(job.count for job in jobs)
-    with progress.bar(shards.stage.name, total, total - left) as advance:
-        supervise([_work(shards, share, trainer) for share in shares], advance)
-    for job in jobs:
-        settle(job, [shards.file(job, shards.folder(share)) for share in shares])
-    _remove(shards)
+    for number, part in enumerate(rounds(jobs)):
+        left, total = sum(prepare(job, []) for job in part), sum(job.count for job in part)
+        if left:
+            with progress.bar(shards.stage.name, total, total - left) as advance:
+                supervise([_work(shards, share, number, trainer) for share in shares], advance)
+        for job in part:
+            settle(job, [shards.file(job, shards.folder(share)) for share in shares])
+        _remove(shards)
 
 
 def _remove(shards: Shards) -> None:
@@ -109,11 +112,12 @@ def _environment(share: Share, trainer: TrainerConfig) -> dict[str, str]:
     return variables
 
 
-def _work(shards: Shards, share: Share, trainer: TrainerConfig) -> Work:
+def _work(shards: Shards, share: Share, number: int, trainer: TrainerConfig) -> Work:
     stage = ["-m", "lidr.processes", str(shards.run.root), shards.stage.name]
+    part = ["--shard", str(share), "--round", str(number)]
     return Work(
         name=f"process {share.number} of the {share.of} of {shards.stage.name}",
-        command=[sys.executable, *stage, "--shard", str(share), "--parent", str(os.getpid())],
+        command=[sys.executable, *stage, *part, "--parent", str(os.getpid())],
         environment=_environment(share, trainer),
         folder=shards.folder(share),
         error_file=shards.error_file(share),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from lidr.config import RunConfig, identity_values
+from lidr.config import PairControl, RunConfig, identity_values
 from lidr.errors import LidrError, did_you_mean
 
 _MODEL = ("model.",)
 _DATA = ("languages.", "seed")
+_CONTROL = "pairs.control"
 
 
 class StageKind(StrEnum):
@@ -75,7 +76,11 @@ class Stage:
 
     def config_values(self, config: RunConfig) -> dict[str, Any]:
         """The configuration values that define the stage's result."""
-        return {k: v for k, v in identity_values(config).items() if k.startswith(self.kind.config_keys)}
+        values = identity_values(config)
+        found = {k: v for k, v in values.items() if k.startswith(self.kind.config_keys)}
+        if self.kind is StageKind.TRANSLATIONS and config.pairs.control is PairControl.ROUND_TRIP:
+            found[_CONTROL] = values[_CONTROL]  # the one control with translations of its own
+        return found
 
 
 def stages(config: RunConfig) -> list[Stage]:

@@ -20,7 +20,7 @@ from lidr.store import RunDirectory
 from lidr.synthesis import resume
 from lidr.synthesis.index import Share
 from lidr.synthesis.lazy import LazyEngine
-from lidr.synthesis.read import PromptFile
+from lidr.synthesis.read import PromptFile, routes
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +95,11 @@ class Answers:
     load: Callable[[], Engine]
 
 
-def answer_share(job: Job, share: Share) -> None:
-    """One process's part of a stage whose requests several share; see `lidr.shards`."""
+def answer_share(job: Job, share: Share, number: int) -> None:
+    """One process's part of a round of a stage whose requests several share; see `lidr.shards`."""
     answers, shards = _ANSWERS[job.stage.kind](job), Shards(job.run, job.stage)
     engine = LazyEngine(answers.load)
-    for file in answers.jobs:
+    for file in resume.rounds(answers.jobs)[number]:
         resume.complete_share(file, shards.file(file, shards.folder(share)), share, engine)
 
 
@@ -132,14 +132,16 @@ def _response_answers(job: Job) -> Answers:
 
 def _translations(job: Job) -> Outcome:
     _answer(job)
-    return Outcome({"directions": 2 * len(job.config.languages.non_dominant)})
+    return Outcome({"directions": len(routes(job.config.languages, job.config.pairs.control))})
 
 
 def _translation_answers(job: Job) -> Answers:
     from lidr.synthesis.translate import translation_jobs
 
     config, translator = job.config, job.config.translator
-    jobs = translation_jobs(job.sibling("responses"), config.languages, translator, job.folder)
+    jobs = translation_jobs(
+        job.sibling("responses"), config.languages, translator, job.folder, config.pairs.control
+    )
     return Answers(jobs, translator.engine or config.engine, lambda: _translator(job))
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +19,19 @@ import torch
 from lidr import processes
 from lidr.children import REFUSED
 from lidr.compose import compose_run
-from lidr.config import Accelerator, RunConfig
+from lidr.config import Accelerator, RunConfig, read_config
+from lidr.engines.base import Request
 from lidr.errors import LidrError, StageError
 from lidr.execute import ensure
 from lidr.models import torch_device
 from lidr.shards import Shards, _environment
-from lidr.stages import Stage, StageKind
+from lidr.stages import Stage, StageKind, parse_stage
 from lidr.store import RunDirectory
+from lidr.supervise import Work
 from lidr.synthesis.index import Share
+from lidr.training.pairs import read_pairs
+from lidr.work import Job, answer_share
+from tests.synthesis.make import FakeEngine, KilledError
 
 pytestmark = pytest.mark.xdist_group("shards")
 TINY = [
@@ -77,6 +82,54 @@ def test_two_processes_give_the_bytes_of_one(whole: RunDirectory, tmp_path: Path
     assert manifest.outputs == whole.manifest(stage).outputs  # type: ignore[union-attr]
     assert not Shards(directory, stage).root.exists()
     assert all(Shards(directory, stage).log_file(Share(k, 2)).exists() for k in range(2))
+
+
+def test_the_way_back_is_shared_once_the_way_there_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares in this process; the last one dies on its way back, and one process goes on from what all wrote."""
+    started, dying = [], ("1", "1/2")
+
+    def inside(works: Sequence[Work], advance: object) -> None:
+        for work in works:
+            root, name, *given = work.command[3:]
+            options = dict(zip(given[::2], given[1::2], strict=True))
+            started.append((options["--round"], options["--shard"]))
+            if started[-1] == dying:
+                raise KilledError
+            run, share = RunDirectory(Path(root)), Share.parse(options["--shard"])
+            config = read_config(run.root / "config.yaml")
+            answer_share(Job(parse_stage(name), config, run, lambda: None), share, int(options["--round"]))
+
+    def translated(request: Request) -> tuple[str, str]:
+        return ("open" if request.key == "p3" else f"T({request.user[-30:-11]})</translated>"), "stop"
+
+    monkeypatch.setattr("lidr.shards.supervise", inside)
+    monkeypatch.setattr("lidr.engines.load.load_engine", lambda *_: FakeEngine(lambda r: (r.user, "stop")))
+    monkeypatch.setattr("lidr.engines.load.load_translator", lambda *_: FakeEngine(translated))
+    stage, pairs = Stage(StageKind.TRANSLATIONS, 1), Stage(StageKind.PAIRS, 1)
+
+    def translate(outputs: Path, *more: str) -> RunDirectory:
+        config, directory = opened(outputs, "pairs=round_trip", "prompts.limit=7", *more)
+        for each in (Stage(StageKind.PROMPTS, 1), Stage(StageKind.RESPONSES, 1), stage, pairs):
+            ensure(each, config, directory)
+        return directory
+
+    any_language = "pairs.filters.off_target_chosen=false"
+    one = translate(tmp_path / "one", any_language)
+    with pytest.raises(KilledError):
+        translate(tmp_path / "two", any_language, "engine.processes=2", "engine.batch_size=1")
+    # the responses, then the translations: 14 of the 28 back are share 0's, and stand
+    assert started == [("0", "0/2"), ("0", "1/2"), ("0", "0/2"), ("0", "1/2"), ("1", "0/2"), dying]
+    (shard,) = (tmp_path / "two").rglob("shards")
+    assert {p.name.count("-") for p in shard.rglob("*.jsonl")} == {2}
+    two = translate(tmp_path / "two", any_language)
+    assert answers(two, stage) == answers(one, stage)
+    assert len(answers(two, stage)) == 8
+    assert two.manifest(stage).counts == {"directions": 8}  # type: ignore[union-attr]
+    assert answers(two, pairs) == answers(one, pairs)
+    origins = {(p.chosen_origin, p.rejected_origin) for p in read_pairs(two.folder(pairs) / "pairs.jsonl")}
+    assert origins == {("en->ru->en", "ru->en"), ("en->es", "es->en->es"), ("en->ru", "ru->en->ru")}
 
 
 def wait_for(what: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:

@@ -100,6 +100,22 @@ def test_what_differs_is_computed(tmp_path: Path, made: Made) -> None:
     assert made[StageKind.RESPONSES] == 1, "sharing is off"
 
 
+def test_translations_there_and_back_are_a_stage_of_their_own(tmp_path: Path, made: Made) -> None:
+    translations = Stage(StageKind.TRANSLATIONS, 1)
+    plain, both = (config(tmp_path, pairs__control=control) for control in (None, "round_trip"))
+    compute(plain)
+    made.clear()
+    compute(both)
+    alike = {StageKind.PAIRS: 1, StageKind.TRAINING: 1, StageKind.EVALUATION: 1}
+    assert made == alike | {StageKind.TRANSLATIONS: 1}
+    values = translations.config_values(plain)
+    assert translations.config_values(both) == values | {"pairs.control": "round_trip"}
+    assert translations.config_values(config(tmp_path, pairs__control="swapped")) == values
+    assert translations.config_values(changed(both, pairs__en_rejected="all")) == values | {
+        "pairs.control": "round_trip"
+    }
+
+
 def test_an_evaluation_depends_on_the_pairs_behind_its_model(tmp_path: Path, made: Made) -> None:
     """Other pairs may lead to the same model, yet their reward accuracy is another."""
     own = config(tmp_path)

@@ -23,6 +23,7 @@ from lidr.estimate import Estimate, estimate
 from lidr.preflight import preflight
 from lidr.printable import inert
 from lidr.stages import Stage, StageKind
+from lidr.synthesis.read import routes
 
 _WIDTH = 130  # where the output is no terminal
 _SWEEP = ("-m", "--multirun")
@@ -194,8 +195,9 @@ def _what(stage: Stage, config: RunConfig) -> str:
             if config.translator.kind is TranslatorKind.SELF
             else f" (translator: {config.translator.name})"
         )
-        count = 2 * prompts * others
-        return f"{prompts} responses x {others} languages x 2 directions = {count} translations{by}"
+        ways = len(routes(config.languages, config.pairs.control))
+        back = " and back" if ways > 2 * others else ""
+        return f"{prompts} responses x {others} languages x 2 directions{back} = {ways * prompts} translations{by}"
     if stage.kind is StageKind.PAIRS:
         control = f"; {config.pairs.control}" if config.pairs.control else ""
         return (

@@ -13,6 +13,7 @@ from lidr.config.labels import run_labels
 from lidr.errors import LidrError
 from lidr.stages import Stage, StageKind, parse_stage, stages
 from lidr.store import MANIFEST, RunDirectory
+from lidr.synthesis.read import routes
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ def _now(stage: Stage, config: RunConfig, run: RunDirectory, counted: bool) -> s
 
 def _total(stage: Stage, config: RunConfig, run: RunDirectory) -> int | None:
     """Records that a stage will have at most, or optimizer steps; None where that is not known."""
-    others, trained = len(config.languages.non_dominant), len(config.languages.trained)
+    trained, ways = len(config.languages.trained), len(routes(config.languages, config.pairs.control))
     if stage.kind is StageKind.RESPONSES:
         return trained * _count(run, stage, StageKind.PROMPTS, "prompts")
     if stage.kind is StageKind.TRANSLATIONS:
-        return 2 * others * _count(run, stage, StageKind.PROMPTS, "prompts")
+        return ways * _count(run, stage, StageKind.PROMPTS, "prompts")
     if stage.kind is StageKind.TRAINING:
         pairs = config.training.epochs * _count(run, stage, StageKind.PAIRS, "kept")
         return math.ceil(pairs / config.training.global_batch)

@@ -12,7 +12,7 @@ from lidr.config.engine_schema import (
     TranslatorKind,
 )
 from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE, at_most
-from lidr.config.schema import Processes, RunConfig
+from lidr.config.schema import PairControl, Processes, RunConfig
 from lidr.config.trainer_schema import Accelerator
 from lidr.errors import LidrError
 from lidr.printable import short
@@ -138,6 +138,12 @@ def _translator(config: RunConfig) -> Iterator[LidrError]:
             f"{translator.kind} reads neither engine nor model",
             where="translator",
             instead="type translator=engine",
+        )
+    if translator.kind is TranslatorKind.NONE and config.pairs.control is PairControl.ROUND_TRIP:
+        yield LidrError(
+            "round_trip needs a translator: with translator=none no text of a pair is a translation",
+            where="pairs.control",
+            instead="type translator=self, or pairs=lidr",
         )
     if translator.kind is TranslatorKind.NONE and config.pairs.filters.off_target_chosen:
         yield LidrError(

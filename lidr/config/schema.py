@@ -67,11 +67,13 @@ class PairControl(StrEnum):
     """Pairs that ask what the method's own are good for.
 
     swapped: chosen and rejected exchanged. fidelity: (x^l, y^l over y^en) and (x^en, y^en over y^l), nothing
-    translated, so that they tell languages apart and nothing else.
+    translated, so that they tell languages apart and nothing else. round_trip: every own answer translated into the
+    pair's other language and back, so that both sides are translations and the look of one tells nothing.
     """
 
     SWAPPED = "swapped"
     FIDELITY = "fidelity"
+    ROUND_TRIP = "round_trip"
 
 
 class TrackingMode(StrEnum):

@@ -19,8 +19,8 @@ ANSWER_CHARACTERS = Range(300, 1200, math.inf)
 # A mean that was measured on other prompts, or of another M_t.
 DRIFT = Range(0.8, 1.0, 1.25)
 
-# Share of the pair candidates that passes the filters. Expected: 7.8 % of the paper's translations fail. Low: a
-# small model that rarely ends its answers keeps a tenth.
+# Share of the pair candidates that passes the filters, and of translations that hold a text. Expected: 7.8 % of the
+# paper's translations fail. Low: a small model that rarely ends its answers keeps a tenth.
 KEPT_PAIRS = Range(0.1, 0.92, 1.0)
 
 # Without a tokenizer, UTF-8 bytes a token. Few tokenizers take more bytes than 6 into one; 1 is a token a byte.

@@ -197,6 +197,11 @@ def translation_characters(
     return source * ratio, (assumed.DRIFT * stored.cut).at_most(1)
 
 
+def translated_share(stored: StoredTranslations | None) -> Range:
+    """Share of the translations that are sent which hold a text, and so can be translated back."""
+    return assumed.KEPT_PAIRS if stored is None else (assumed.DRIFT * stored.stands).at_most(1)
+
+
 def mixed(cut: Range, ended: Range, cap: float) -> Range:
     """Tokens of a mean translation, where a share of them runs on until the cap."""
     return Range(

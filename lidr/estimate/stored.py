@@ -19,10 +19,11 @@ from lidr.errors import LidrError
 from lidr.estimate import assumed
 from lidr.stages import Stage, StageKind, stages
 from lidr.store import RunDirectory
+from lidr.synthesis.read import Route, file_name
 from lidr.synthesis.tags import TranslationError
 
 T = TypeVar("T")
-_NOT_SENT = (TranslationError.EMPTY_SOURCE, TranslationError.TRUNCATED_SOURCE)
+_NOT_SENT = (TranslationError.EMPTY_SOURCE, TranslationError.TRUNCATED_SOURCE, TranslationError.SOURCE_FAILED)
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,15 @@ class StoredAnswers:
 
 @dataclass(frozen=True)
 class StoredTranslations:
-    """Translations of one direction that were sent.
+    """Translations of one route that were sent.
 
     ratios: characters of a translation to those of its source. cut: share that ran until max_new_tokens.
+    stands: share that holds a text.
     """
 
     ratios: tuple[float, ...]
     cut: float
+    stands: float
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ class Stored:
 
         return self._first(StageKind.EVALUATION, iteration, f"{name}/{language}.jsonl", asked, _read_answers)
 
-    def translations(self, iteration: int, source: str, target: str) -> StoredTranslations | None:
-        """Of one direction, by the M_t that is nearest to that of an iteration's translations."""
-        name = f"{source}-{target}.jsonl"
+    def translations(self, iteration: int, route: Route) -> StoredTranslations | None:
+        """Of one route, by the M_t that is nearest to that of an iteration's translations."""
+        name = file_name(route)
         return self._first(StageKind.TRANSLATIONS, iteration, name, _asked_to_translate, _read_translations)
 
     def kept(self, iteration: int) -> float | None:
@@ -183,7 +186,7 @@ def _read_translations(path: Path) -> StoredTranslations | None:
         return None
     ratios = tuple(len(r["translation"]) / max(1, len(r["source"])) for r in good)
     cut = sum(r["error"] == TranslationError.TRUNCATED for r in sent)
-    return StoredTranslations(ratios, cut / len(sent))
+    return StoredTranslations(ratios, cut / len(sent), len(good) / len(sent))
 
 
 def _read_kept(path: Path) -> float | None:

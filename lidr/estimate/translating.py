@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 
+from lidr import jsonl
 from lidr.config import TranslatorKind
 from lidr.engines.base import FinishReason
 from lidr.estimate import lengths
@@ -11,9 +13,10 @@ from lidr.estimate.asking import Answering, Asked
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
 from lidr.estimate.sizes import line, utf8
-from lidr.records import Response, Translation, Turn
+from lidr.estimate.stored import StoredTranslations
+from lidr.records import Prompt, Response, Translation, Turn
 from lidr.stages import Stage, StageKind
-from lidr.synthesis.read import directions
+from lidr.synthesis.read import Route, file_name, routes, translations
 from lidr.synthesis.tags import Tags
 
 
@@ -33,47 +36,119 @@ class Translating:
 
     def translations(self, iteration: int) -> Need:
         """Translations that have no record yet."""
-        return together(
-            _Direction(self, iteration, *pair).need() for pair in directions(self.config.languages)
-        )
+        ways = routes(self.config.languages, self.config.pairs.control)
+        return together(_File(self, iteration, route).need() for route in ways)
 
 
-class _Direction:
-    """One file."""
+@dataclass(frozen=True)
+class _Sources:
+    """Texts that are expected to be translated.
 
-    def __init__(self, translating: Translating, iteration: int, source: str, target: str) -> None:
+    sent: share of the records whose text is. characters, tokens: of one that is sent, in the translator's tokens.
+    bytes: that a record keeps of its source, sent or not.
+    """
+
+    sent: Range
+    characters: Range
+    tokens: Range
+    bytes: Range
+
+
+class _File:
+    """One file: the translations of a route."""
+
+    def __init__(self, translating: Translating, iteration: int, route: Route) -> None:
         self.translating, self.left, self.asked = translating, translating.left, translating.asked
-        self.iteration, self.source, self.target = iteration, source, target
-        self.answer = translating.answering.answers(iteration)[source]
+        self.iteration, self.route = iteration, route
+        self.source, self.target = route[-2:]
+        self.answers = translating.answering.answers(iteration)
         self.writings = lengths.writings(self.left.loop_prompts(iteration), self.asked.counter)
 
     def need(self) -> Need:
-        stage = Stage(StageKind.TRANSLATIONS, self.iteration)
-        there = self.left.standing(stage, f"{self.source}-{self.target}.jsonl")
-        stored = self.left.responses(self.iteration, self.source)
-        if stored is not None:
-            return self._of_responses([r for r in stored if r.id not in there])
-        left = [p for p in self.left.loop_prompts(self.iteration)[self.source] if p.id not in there]
+        there = self.left.standing(self._stage, file_name(self.route))
+        texts = self._texts(there)
+        if texts is not None:
+            return self._of_texts(texts)
+        left = [p for p in self._prompts if p.id not in there]
         return self._of_expected(len(left))
 
-    def _of_responses(self, answers: Sequence[Response]) -> Need:
-        sent = [a for a in answers if a.response.strip() and a.finish_reason != FinishReason.LENGTH]
-        size = utf8(a.response for a in answers) + self._line * len(answers)
+    @property
+    def _stage(self) -> Stage:
+        return Stage(StageKind.TRANSLATIONS, self.iteration)
+
+    @property
+    def _prompts(self) -> Sequence[Prompt]:
+        return self.left.loop_prompts(self.iteration)[self.route[0]]
+
+    @property
+    def _there(self) -> _File | None:
+        """The file whose translations this one's are made of; None where those are answers."""
+        return _File(self.translating, self.iteration, self.route[:-1]) if len(self.route) > 2 else None
+
+    def _texts(self, there: Container[str]) -> list[tuple[str, bool]] | None:
+        """The texts that have no record yet, and whether each is sent; None where not all of them are written."""
+        if self._there is None:
+            answers = self.left.responses(self.iteration, self.source)
+            if answers is None:
+                return None
+            return [(a.response, _is_sent(a)) for a in answers if a.id not in there]
+        path = self.left.run.folder(self._stage) / file_name(self.route[:-1])
+        if jsonl.whole_lines(path) < len(self._prompts):
+            return None
+        records = [r for r in translations(path, *self.route[:2]) if r.id not in there]
+        return [(r.translation or "", r.translation is not None) for r in records]
+
+    def _of_texts(self, texts: Sequence[tuple[str, bool]]) -> Need:
+        sent = [text for text, is_sent in texts if is_sent]
+        size = utf8(text for text, _ in texts) + self._line * len(texts)
         need = Need()
         if sent:
-            mean = Range.exact(sum(len(a.response) for a in sent) / len(sent))
-            asked = self._asked([a.response for a in sent])
-            need = self._sent(Range.exact(len(sent)), asked, mean)
+            mean = Range.exact(sum(map(len, sent)) / len(sent))
+            need = self._sent(Range.exact(len(sent)), self._asked(sent), mean)
         return together([need, Need(bytes=Range.exact(size))])
 
     def _of_expected(self, count: int) -> Need:
-        answer, sent = self.answer, self.answer.sent * count
-        read = answer.text_tokens
-        if not self._own:
-            read = answer.characters * self.writings[self.source].tokens
-        asked = sent * (self._asked([""]) + read)
-        kept = Need(bytes=answer.bytes * count + Range.exact(self._line * count))
-        return together([self._sent(sent, asked, answer.characters), kept])
+        sources = self._answered() if self._there is None else self._there.translated()
+        sent = sources.sent * count
+        asked = sent * (self._asked([""]) + sources.tokens)
+        kept = Need(bytes=sources.bytes * count + Range.exact(self._line * count))
+        return together([self._sent(sent, asked, sources.characters), kept])
+
+    def _answered(self) -> _Sources:
+        answer = self.answers[self.source]
+        own = answer.characters * self.writings[self.source].tokens
+        return _Sources(
+            answer.sent, answer.characters, answer.text_tokens if self._own else own, answer.bytes
+        )
+
+    def translated(self) -> _Sources:
+        """This file's translations, as what is to be translated back."""
+        answered = self._answered()
+        text, _ = self._translation(answered.characters)
+        written, cap = self._written, self.asked.cap(self.translating.config.translator.sampling, 0)
+        text = text.at_most(cap / written.low)
+        sent = answered.sent * lengths.translated_share(self._stored)
+        size = sent * text * self.writings[self.target].bytes
+        return _Sources(sent, text, (text * written).at_most(cap), size)
+
+    @property
+    def _stored(self) -> StoredTranslations | None:
+        """Of this route; of one that goes back also those of its last leg."""
+        stored = self.translating.answering.stored
+        found = (
+            stored.translations(self.iteration, way) for way in dict.fromkeys((self.route, self.route[-2:]))
+        )
+        return next((each for each in found if each is not None), None)
+
+    def _translation(self, characters: Range) -> tuple[Range, Range]:
+        """Characters of a translation that ends, and the share that is cut off."""
+        proportion = self.writings[self.target].characters / self.writings[self.source].characters
+        return lengths.translation_characters(characters, self._stored, proportion)
+
+    @property
+    def _written(self) -> Range:
+        """Tokens of a character that the translator writes."""
+        return (self.answers[self.target].writing if self._own else self.writings[self.target]).tokens
 
     def _asked(self, sources: Sequence[str]) -> Range:
         """Prompt tokens of translating these texts."""
@@ -86,13 +161,10 @@ class _Direction:
         size = self.writings[self.target].bytes
         if self.translating.nobody:
             return Need(bytes=requests * characters * size)
-        stored = self.translating.answering.stored.translations(self.iteration, self.source, self.target)
-        proportion = self.writings[self.target].characters / self.writings[self.source].characters
-        text, cut = lengths.translation_characters(characters, stored, proportion)
+        text, cut = self._translation(characters)
         per_request = prompt_tokens.expected / max(1, requests.expected)
         cap = self.asked.cap(self.translating.config.translator.sampling, per_request)
-        answers = self.translating.answering.answers(self.iteration)
-        written = (answers[self.target].writing if self._own else self.writings[self.target]).tokens
+        written = self._written
         ended = (text * written + self._closing).at_most(cap)
         return Need(
             requests=requests,
@@ -114,3 +186,7 @@ class _Direction:
     def _line(self) -> int:
         """Bytes of a record without its texts."""
         return line(Translation("0" * 8, self.source, self.target, "", "", None))
+
+
+def _is_sent(answer: Response) -> bool:
+    return bool(answer.response.strip()) and answer.finish_reason != FinishReason.LENGTH

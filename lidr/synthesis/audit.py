@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lidr.config import RunConfig
 from lidr.identification import detector_name
 from lidr.synthesis.filters import Reason, Verdict
-from lidr.synthesis.read import Group, directions
+from lidr.synthesis.read import Group, origin, routes
 from lidr.synthesis.strategies import Candidate
 
 _EXAMPLES = 3
@@ -77,7 +77,7 @@ class _Cell:
 
 @dataclass
 class _Direction:
-    """The translations from one language into another; lengths in characters of the source."""
+    """The translations of one route; lengths in characters of the source."""
 
     ok: int = 0
     ok_length: int = 0
@@ -119,14 +119,14 @@ class Auditor:
             for type_ in config.pairs.types
             for code in ([languages.dominant] if type_ == "en" else languages.non_dominant)
         }
-        self._directions = {pair: _Direction() for pair in directions(languages)}
+        self._directions = {route: _Direction() for route in routes(languages, config.pairs.control)}
         self._examples: dict[Reason, list[dict[str, Any]]] = {reason: [] for reason in Reason}
 
     def add_group(self, group: Group, asks_for_translation: bool) -> None:
         """Counts one prompt and its translations."""
         self._prompts += 1
-        for pair, direction in self._directions.items():
-            record = group.translations[pair]
+        for route, direction in self._directions.items():
+            record = group.translations[route]
             direction.add(record.source, record.translation, record.error)
         if asks_for_translation:
             self._requests_found += 1
@@ -155,8 +155,8 @@ class Auditor:
             "detector": {"name": detector_name(), "languages": list(self._config.languages.all)},
             "pairs": cells,
             "translations": [
-                {"source": source, "target": target, **direction.to_json()}
-                for (source, target), direction in self._directions.items()
+                {"source": "-".join(source), "target": target, **direction.to_json()}
+                for (*source, target), direction in self._directions.items()
             ],
             "translation_requests": {
                 "answered_untranslated": pairs.translation_requests,
@@ -168,7 +168,6 @@ class Auditor:
 
 
 def _example(candidate: Candidate) -> dict[str, Any]:
-    translations = candidate.group.translations.values()
     return {
         "id": candidate.group.id,
         "type": candidate.type.value,
@@ -179,7 +178,7 @@ def _example(candidate: Candidate) -> dict[str, Any]:
         "rejected_origin": candidate.rejected_origin,
         "rejected": _shortened(candidate.rejected),
         "translation_errors": {
-            f"{t.source_language}->{t.target_language}": t.error for t in translations if t.error
+            origin(route): t.error for route, t in candidate.group.translations.items() if t.error
         },
     }
 

@@ -33,7 +33,7 @@ def build_pairs(
     out_dir.mkdir(parents=True, exist_ok=True)
     auditor = Auditor(config)
     total = jsonl.whole_lines(prompts_dir / f"{config.languages.dominant}.jsonl")
-    walk = groups(prompts_dir, responses_dir, translations_dir, config.languages)
+    walk = groups(prompts_dir, responses_dir, translations_dir, config.languages, config.pairs.control)
     with progress.bar(f"{out_dir.parent.name}/{out_dir.name}", total) as advance:
         records = (to_json(pair) for pair in _pairs(walk, config, auditor, advance))
         kept = jsonl.write(out_dir / "pairs.jsonl", records)

@@ -23,8 +23,8 @@ class Reason(StrEnum):
 
     empty: the dominant or the other language's own answer is blank.
     truncated: one of the two was cut at max_new_tokens.
-    translation_error: either direction between the two languages failed (the paper); with the filter off,
-        only where the pair needs the missing text.
+    translation_error: either direction between the two languages failed (the paper), or a way back where answers
+        are translated back; with the filter off, only where the pair needs the missing text.
     translation_incomplete_group: a translation of this prompt failed in any language.
     identical: chosen and rejected are the same text.
     repetition: the chosen answer loops.
@@ -85,13 +85,11 @@ class Filters:
     def translation_error(self, candidate: Candidate) -> bool:
         if candidate.chosen is None or candidate.rejected is None:
             return True
-        failed = failed_directions(candidate.group, self.languages.dominant, candidate.other)
-        return self.config.translation_error and bool(failed)
+        return self.config.translation_error and bool(failed_directions(candidate.group, candidate.other))
 
     def translation_incomplete_group(self, candidate: Candidate) -> bool:
         return self.config.translation_incomplete_group and any(
-            failed_directions(candidate.group, self.languages.dominant, code)
-            for code in self.languages.non_dominant
+            failed_directions(candidate.group, code) for code in self.languages.non_dominant
         )
 
     def identical(self, candidate: Candidate) -> bool:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lidr import jsonl
-from lidr.config import LanguagesConfig
+from lidr.config import LanguagesConfig, PairControl
 from lidr.engines.base import FinishReason
 from lidr.errors import LidrError
 from lidr.printable import short
 from lidr.records import Pair, Prompt, Response, Translation
 
 T_co = TypeVar("T_co", covariant=True)
+Route = tuple[str, ...]  # the languages that an answer goes through, its own first: (en, es), (en, es, en)
 _ENDINGS = tuple(reason.value for reason in FinishReason)
 _PAIR = tuple(field.name for field in fields(Pair))
 _MOST = 2**53  # tokens: the whole numbers that every JSON reader has
@@ -104,18 +105,22 @@ def pairs(path: Path) -> Iterator[Pair]:
 
 @dataclass(frozen=True)
 class Group:
-    """All that was written about one prompt: by language, and by (source, target)."""
+    """All that was written about one prompt: by language, and translations by the answer's route."""
 
     id: str
     prompts: Mapping[str, Prompt]
     responses: Mapping[str, Response]
-    translations: Mapping[tuple[str, str], Translation]
+    translations: Mapping[Route, Translation]
 
 
 def groups(
-    prompts_dir: Path, responses_dir: Path, translations_dir: Path, languages: LanguagesConfig
+    prompts_dir: Path,
+    responses_dir: Path,
+    translations_dir: Path,
+    languages: LanguagesConfig,
+    control: PairControl | None,
 ) -> Iterator[Group]:
-    """Walks all files side by side in prompt order; holds one prompt at a time.
+    """Walks all files side by side in prompt order; holds one prompt at a time. `control`: as in `routes`.
 
     Raises:
         LidrError: the files do not hold the same ids in the same order.
@@ -127,9 +132,10 @@ def groups(
     for code in languages.trained:
         path = responses_dir / f"{code}.jsonl"
         streams[path] = responses(path, code)
-    for source, target in directions(languages):
-        path = translations_dir / f"{source}-{target}.jsonl"
-        streams[path] = translations(path, source, target)
+    ways = routes(languages, control)
+    for route in ways:
+        path = translations_dir / file_name(route)
+        streams[path] = translations(path, *route[-2:])
     paths = list(streams)
     for number, row in enumerate(itertools.zip_longest(*streams.values()), start=1):
         ids = [None if record is None else record.id for record in row]
@@ -138,15 +144,32 @@ def groups(
             str(ids[0]),
             {r.language: r for r in row if isinstance(r, Prompt)},
             {r.language: r for r in row if isinstance(r, Response)},
-            {(r.source_language, r.target_language): r for r in row if isinstance(r, Translation)},
+            dict(zip(ways, (r for r in row if isinstance(r, Translation)), strict=True)),
         )
 
 
 def directions(languages: LanguagesConfig) -> Iterator[tuple[str, str]]:
-    """(source, target) of every translation file, in the order they are made."""
+    """(source, target) of every file of translated answers, in the order they are made."""
     for code in languages.non_dominant:
         yield languages.dominant, code
         yield code, languages.dominant
+
+
+def routes(languages: LanguagesConfig, control: PairControl | None) -> list[Route]:
+    """Of every translation file, in the order they are made: `directions`, then those back, where pairs need them."""
+    there: list[Route] = list(directions(languages))
+    back = [(*route, route[0]) for route in there] if control is PairControl.ROUND_TRIP else []
+    return [*there, *back]
+
+
+def file_name(route: Route) -> str:
+    """Such as ``en-es.jsonl``, and ``en-es-en.jsonl`` for what was translated back."""
+    return f"{'-'.join(route)}.jsonl"
+
+
+def origin(route: Route) -> str:
+    """How pairs name a text that came this way: ``en``, ``en->es``, ``en->es->en``."""
+    return "->".join(route)
 
 
 def _check_aligned(paths: Sequence[Path], ids: Sequence[str | None], number: int) -> None:

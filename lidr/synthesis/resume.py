@@ -48,6 +48,7 @@ class Job:
     sampling: how the model answers.
     source: where the inputs come from, for errors.
     mend: what to do about prompts that are too long; None where `to_record` makes a record of them.
+    is_second: its inputs are the records of another job's file, which has to be whole before; see `rounds`.
     """
 
     path: Path
@@ -57,13 +58,20 @@ class Job:
     sampling: SamplingConfig
     source: str
     mend: str | None = None
+    is_second: bool = False
 
     def index(self) -> Index:
         return Index(((i.key, i.text) for i in self.items()), self.source, self.text_field)
 
 
+def rounds(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs whose inputs are there, then those that read what the former have written."""
+    parts = [[job for job in jobs if job.is_second is second] for second in (False, True)]
+    return [part for part in parts if part]
+
+
 def complete_all(jobs: Sequence[Job], engine: Engine, title: str) -> int:
-    """Fills files one after the other, under one progress bar; returns the number of their records."""
+    """Fills files one after the other, in their order, under one progress bar; returns the number of their records."""
     done = sum(jsonl.whole_lines(job.path) for job in jobs)
     with progress.bar(title, sum(job.count for job in jobs), done) as advance:
         return sum(complete(job, engine, advance) for job in jobs)

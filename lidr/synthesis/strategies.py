@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from lidr.config import EnRejected, LanguagesConfig, PairControl, PairsConfig, PairType
 from lidr.records import Pair, Translation
 from lidr.synthesis.chrf import chrf
-from lidr.synthesis.read import Group
+from lidr.synthesis.read import Group, origin
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,18 @@ def candidates(
 
     nl: (x^l, y^{en->l} over y^l); en: (x^en, y^en over y^{l->en}). Where the prompt asks for a translation
     the chosen nl answer is y^en as it stands; the en pair stays what it is, as in the authors' script.
-    `PairControl.FIDELITY` takes the answers themselves in place of translations.
+    `PairControl.FIDELITY` takes the answers themselves in place of translations, `PairControl.ROUND_TRIP` in place
+    of every answer itself what became of it on the way to the pair's other language and back.
     """
     if pairs.control is PairControl.FIDELITY:
         yield from _untranslated(group, pairs, languages, seed)
         return
     if PairType.EN in pairs.types:
         for other in rejected_languages(group, pairs, languages, seed):
-            yield _en(group, languages.dominant, other, asks_for_translation)
+            yield _en(group, languages.dominant, other, pairs.control, asks_for_translation)
     if PairType.NL in pairs.types:
         for code in languages.non_dominant:
-            yield _nl(group, languages.dominant, code, asks_for_translation)
+            yield _nl(group, languages.dominant, code, pairs.control, asks_for_translation)
 
 
 def _untranslated(
@@ -108,58 +110,77 @@ def rejected_languages(group: Group, pairs: PairsConfig, languages: LanguagesCon
         return list(codes)
     if pairs.en_rejected is EnRejected.LAST:
         return [codes[-1]]
-    usable = [c for c in codes if not failed_directions(group, languages.dominant, c)]
+    usable = [c for c in codes if not failed_directions(group, c)]
     if not usable:
         return [codes[-1]]
     if pairs.en_rejected is EnRejected.RANDOM:
         return [min(usable, key=lambda code: _draw(seed, group.id, code))]
     reference = group.responses[languages.dominant].response
-    return [
-        min(usable, key=lambda code: chrf(_translation(group, code, languages.dominant) or "", reference))
-    ]
+    dominant = languages.dominant
+    return [min(usable, key=lambda code: chrf(_Text.translated(group, code, dominant).text or "", reference))]
 
 
-def failed_directions(group: Group, dominant: str, code: str) -> list[Translation]:
-    """The translations between the dominant language and another that hold an error or no text."""
-    both = (group.translations[dominant, code], group.translations[code, dominant])
-    return [t for t in both if t.translation is None or not t.translation.strip()]
+def failed_directions(group: Group, code: str) -> list[Translation]:
+    """The translations between the dominant language and another that hold an error or no text; those back, too."""
+    between = (t for route, t in group.translations.items() if code in route)
+    return [t for t in between if t.translation is None or not t.translation.strip()]
 
 
 def _draw(seed: int, identity: str, code: str) -> bytes:
     return hashlib.sha256(f"{seed}\0{identity}\0{code}".encode("utf-8", "surrogatepass")).digest()
 
 
-def _nl(group: Group, dominant: str, code: str, asks_for_translation: bool) -> Candidate:
-    chosen = (
-        group.responses[dominant].response if asks_for_translation else _translation(group, dominant, code)
-    )
+def _nl(
+    group: Group, dominant: str, code: str, control: PairControl | None, asks_for_translation: bool
+) -> Candidate:
+    translated = _Text.translated(group, dominant, code)
+    chosen = _Text.own(group, dominant, code, control) if asks_for_translation else translated
+    rejected = _Text.own(group, code, dominant, control)
     return Candidate(
         group,
         PairType.NL,
         language=code,
         other=code,
-        chosen=chosen,
-        rejected=group.responses[code].response,
-        chosen_origin=dominant if asks_for_translation else f"{dominant}->{code}",
-        rejected_origin=code,
+        chosen=chosen.text,
+        rejected=rejected.text,
+        chosen_origin=chosen.origin,
+        rejected_origin=rejected.origin,
         asks_for_translation=asks_for_translation,
     )
 
 
-def _en(group: Group, dominant: str, other: str, asks_for_translation: bool) -> Candidate:
+def _en(
+    group: Group, dominant: str, other: str, control: PairControl | None, asks_for_translation: bool
+) -> Candidate:
+    chosen = _Text.own(group, dominant, other, control)
+    rejected = _Text.translated(group, other, dominant)
     return Candidate(
         group,
         PairType.EN,
         language=dominant,
         other=other,
-        chosen=group.responses[dominant].response,
-        rejected=_translation(group, other, dominant),
-        chosen_origin=dominant,
-        rejected_origin=f"{other}->{dominant}",
+        chosen=chosen.text,
+        rejected=rejected.text,
+        chosen_origin=chosen.origin,
+        rejected_origin=rejected.origin,
         asks_for_translation=asks_for_translation,
     )
 
 
-def _translation(group: Group, source: str, target: str) -> str | None:
-    text = group.translations[source, target].translation
-    return text if text and text.strip() else None
+class _Text(NamedTuple):
+    """One side of a pair; the text is None where the translation is missing."""
+
+    text: str | None
+    origin: str
+
+    @classmethod
+    def translated(cls, group: Group, *route: str) -> _Text:
+        text = group.translations[route].translation
+        return cls(text if text and text.strip() else None, origin(route))
+
+    @classmethod
+    def own(cls, group: Group, code: str, via: str, control: PairControl | None) -> _Text:
+        """The answer in a language; in the control of round trips as it came back from the other one."""
+        if control is PairControl.ROUND_TRIP:
+            return cls.translated(group, code, via, code)
+        return cls(group.responses[code].response, origin((code,)))

@@ -17,9 +17,10 @@ _TEMPLATE_TAG = re.compile(r"<[^<>\s{}]+>")
 
 
 class TranslationError(StrEnum):
-    """Why a translation is missing; the last two were not sent to the model.
+    """Why a translation is missing; the last three were not sent to the model.
 
     source too long: with its request it leaves no room in the translator's context.
+    source failed: the translation that was to be translated back is missing itself.
     """
 
     NO_CLOSING_TAG = "no closing tag"
@@ -28,6 +29,7 @@ class TranslationError(StrEnum):
     SOURCE_TOO_LONG = "source too long"
     EMPTY_SOURCE = "empty source"
     TRUNCATED_SOURCE = "truncated source"
+    SOURCE_FAILED = "source failed"
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,11 @@ class TokenPairs:
 
 
 def pair_type(pair: Pair, dominant: str | None = None) -> PairType:
-    """en in the dominant language, nl in others; where none is named, nl where the chosen answer is a translation."""
+    """en in the dominant language, nl in others; where none is named, nl where the chosen answer left its language."""
     if dominant is not None:
         return PairType.EN if pair.language == dominant else PairType.NL
-    return PairType.NL if "->" in pair.chosen_origin else PairType.EN
+    route = pair.chosen_origin.split("->")
+    return PairType.EN if route[0] == route[-1] else PairType.NL
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from lidr.__main__ import main
+from lidr.commands.check import _what
+from lidr.commands.table_list import requests
+from lidr.compose import compose_run
+from lidr.stages import Stage, StageKind
 
 ROOT = Path(__file__).parents[2]
 TINY = ["experiment=lab", "iterations=1", "prompts.limit=4", "evaluation=[]", "languages.non_dominant=[es]",
@@ -24,6 +28,16 @@ RUN = {
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert main(["check", *words]) == 0
     return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [([], "directions = 8 "), (["pairs=round_trip"], "directions and back = 16 ")]
+)
+def test_a_round_trip_says_how_often_it_translates(more: list[str], said: str) -> None:
+    config = compose_run([*TINY, *more])
+    what = _what(Stage(StageKind.TRANSLATIONS, 1), config)
+    assert what == f"4 responses x 1 languages x 2 {said}translations"
+    assert requests(config) == 4 * 2 + 4 * (4 if more else 2)
 
 
 def test_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,10 +106,11 @@ def test_the_lab_knows_its_solutions() -> None:
 
 
 def test_a_translation_is_as_long_as_its_direction_was_before() -> None:
-    stored = StoredTranslations((1.5, 1.5), cut=0.5)
+    stored = StoredTranslations((1.5, 1.5), cut=0.5, stands=0.5)
     text, cut = lengths.translation_characters(Range.exact(100), stored, 9.0)
     assert close(text, 120, 150, 187.5)
     assert close(cut, 0.4, 0.5, 0.625)
+    assert close(lengths.translated_share(stored), 0.4, 0.5, 0.625)
     # half ends after 150, half runs on to 400
     assert lengths.mixed(cut, text, 400).expected == 275
 

@@ -13,7 +13,7 @@ import pytest
 from lidr import jsonl
 from lidr.config import RunConfig, TranslatorKind
 from lidr.estimate import Need, Range, estimate
-from lidr.records import Response, to_json
+from lidr.records import Response, Translation, to_json
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
 from tests.estimate.conftest import Make
@@ -53,6 +53,37 @@ def test_translations_hold_the_expected_answers(tiny_run: Make) -> None:
     assert found.answer_tokens == Range(
         2 * (300 + 500 + 2 * closing), 2 * (2000 + 1200 + 2 * closing), 2 * room
     )
+
+
+def test_a_round_trip_asks_for_translations_of_those_that_succeed(tiny_run: Make) -> None:
+    """0.1, 0.92 or all of the first four; en->es has 5/3 of an en answer's characters, es->en 3/5 of an es one's."""
+    plain, both = (need(tiny_run(*more), StageKind.TRANSLATIONS) for more in ([], ["pairs=round_trip"]))
+    assert both.requests == Range(4 + 0.4, 4 + 4 * 0.92, 8)
+    frame = 2 * (FRAME + len("|Spanish") + len("<translated>"))
+    assert both.prompt_tokens.low - plain.prompt_tokens.low == pytest.approx(0.1 * 2 * (frame + 500 + 300))
+    more = both.prompt_tokens.expected - plain.prompt_tokens.expected
+    assert more == pytest.approx(0.92 * 2 * (frame + 2000 + 1200))
+    closing = 2 * len("</translated>")
+    more = both.answer_tokens.expected - plain.answer_tokens.expected
+    assert more == pytest.approx(0.92 * 2 * (1200 + 2000 + closing))
+
+
+def test_translations_that_are_there_are_counted_exactly_on_their_way_back(tiny_run: Make) -> None:
+    made = tiny_run("pairs=round_trip")
+    folder = RunDirectory.of(made).folder(Stage(StageKind.TRANSLATIONS, 1))
+    folder.mkdir(parents=True)
+    for source, target, found in (("en", "es", ["abc", None]), ("es", "en", ["d", "ef"])):
+        errors = [None if text else "truncated" for text in found]
+        records = [
+            Translation(f"p{i}", source, target, "x", text, error)
+            for i, (text, error) in enumerate(zip(found, errors, strict=True))
+        ]
+        jsonl.write(folder / f"{source}-{target}.jsonl", map(to_json, records))
+    jsonl.write(folder / "es-en-es.jsonl", [to_json(Translation("p0", "en", "es", "d", "y", None))])
+    left = need(made, StageKind.TRANSLATIONS)
+    frame = FRAME + len("|Spanish") + len("<translated>")
+    assert left.requests == Range.exact(2)
+    assert left.prompt_tokens == Range.exact(2 * frame + len("abc") + len("ef"))
 
 
 def test_an_answer_as_long_as_it_may_be_is_perhaps_not_translated(tiny_run: Make) -> None:

@@ -14,7 +14,7 @@ from lidr.records import Prompt, Response, Translation, to_json
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
 from lidr.synthesis import build_pairs
-from lidr.synthesis.read import directions
+from lidr.synthesis.read import Route, file_name, routes
 
 WORDS = {
     "en": ("The weather is nice today because", "the sun is shining over the green hills"),
@@ -83,13 +83,16 @@ def _iteration(
             reason = "length" if number % 10 == 9 else "stop"
             given.append(Response(prompt.id, code, prompt.prompt, answers[number, code], reason, 12))
         _write(root / "responses" / f"{code}.jsonl", given)
-    for source, target in directions(config.languages):
-        made = []
+    turned: dict[tuple[int, Route], str | None] = {(n, (c,)): text for (n, c), text in answers.items()}
+    for route in routes(config.languages, config.pairs.control):
+        made, came, (source, target) = [], "-".join(route[:-1]), route[-2:]
         for number, identity in enumerate(ids):
-            found = texts("translation", number, source, target)
+            read = turned[number, route[:-1]]
+            found = None if read is None else texts("translation", number, came, target) or None
             error = None if found else "no closing tag"
-            made.append(Translation(identity, source, target, answers[number, source], found or None, error))
-        _write(root / "translations" / f"{source}-{target}.jsonl", made)
+            made.append(Translation(identity, source, target, read or "", found, error))
+            turned[number, route] = found
+        _write(root / "translations" / file_name(route), made)
     build_pairs(root / "prompts", root / "responses", root / "translations", root / "pairs", config)
     _train(root / "training", t)
     for kind in StageKind:

@@ -72,6 +72,26 @@ def test_every_record_is_there_and_the_pairs_are_judged_as_the_run_judged_them(
         assert shown == [(r["id"], r["prompt"], r["chosen"], r["rejected"]) for r in on_file]
 
 
+def test_a_round_trip_shows_where_each_text_has_been(tmp_path: Path) -> None:
+    make_loop_run(tmp_path / "run", ("es",), overrides=["pairs=round_trip"])
+    page = page_of([tmp_path / "run"], tmp_path / "page.html")
+    rows, audit = page.rows(), audit_of(tmp_path / "run", 1)
+    assert Counter(row["kind"] for row in rows) == {"pair": 40, "answer": 40, "translation": 80}
+    assert "This page holds all 160 records there are." in page.shown
+    counted = Counter(row["outcome"] for row in rows if row["kind"] == "pair")
+    dropped: Any = audit["dropped"]
+    assert counted == {"kept": audit["kept"]} | {k: n for k, n in dropped.items() if n}
+    assert {(row["leftOrigin"], row["rightOrigin"]) for row in rows if row["kind"] == "pair"} == {
+        ("en->es->en", "es->en"), ("en->es", "es->en->es"),
+    }  # fmt: skip
+    back = [row for row in rows if row["kind"] == "translation" and row["rightOrigin"].count("->") == 2]
+    assert len(back) == 40
+    assert {row["outcome"] for row in back} == {"translated back", "no closing tag"}
+    english = next(row for row in back if row["rightOrigin"] == "en->es->en")
+    assert (english["leftOrigin"], english["leftLanguage"], english["language"]) == ("en->es", "es", "es")
+    assert english["prompt"].startswith("Write one sentence"), "the prompt that was answered"
+
+
 def test_on_target_agrees_with_the_audit(loop_run: Path, tmp_path: Path) -> None:
     rows = page_of([loop_run], tmp_path / "page.html").rows()
     for cell in audit_of(loop_run, 1)["pairs"]:  # type: ignore[attr-defined]
@@ -180,12 +200,14 @@ def test_a_stage_that_was_killed_shows_what_it_wrote(tmp_path: Path) -> None:
     (translations / "ar-en.jsonl").unlink()
     shard = translations / "shards" / "0-of-2" / "ar-en.jsonl"
     shard.parent.mkdir(parents=True)
-    jsonl.write(shard, list(jsonl.read(translations / "es-en.jsonl"))[:3])
+    records = list(jsonl.read(translations / "es-en.jsonl"))[:3]
+    jsonl.write(shard, ({**record, "source_language": "ar"} for record in records))
     page = page_of([folder], tmp_path / "page.html")
     assert "Begun and not finished: iteration-1/translations. What is written so far is shown." in page.shown
     counted = Counter((row["kind"], row["leftLanguage"], row["rightLanguage"]) for row in page.rows())
     assert counted["translation", "en", "es"] == 4
     assert counted["translation", "es", "en"] == 20
+    assert counted["translation", "ar", "en"] == 3
 
 
 def test_training_that_was_killed_has_curves(tmp_path: Path) -> None:

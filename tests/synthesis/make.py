@@ -1,6 +1,6 @@
 """Fake engines, and the files of a small iteration."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lidr import jsonl
 from lidr.compose import compose_run
-from lidr.config import FiltersConfig, RunConfig, SamplingConfig
+from lidr.config import FiltersConfig, PairControl, RunConfig, SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
 from lidr.records import Prompt, Response, Translation, to_json
-from lidr.synthesis.read import Group, directions
+from lidr.synthesis.read import Group, Route, file_name, routes
 
 SAMPLING = SamplingConfig(max_new_tokens=8, repetition_penalty=1.0)
 OFF = FiltersConfig(
@@ -80,17 +80,25 @@ def group(
     identity: str = "p0",
     prompt: str = "Name a fruit.",
     answers: dict[str, str] | None = None,
-    translations: dict[tuple[str, str], str | None] | None = None,
+    translations: Mapping[Route, str | None] | None = None,
     cut: tuple[str, ...] = (),
+    control: PairControl | None = None,
 ) -> Group:
-    """What an iteration in en, es, de wrote about one prompt; a translation that is None failed."""
+    """What an iteration in en, es, de wrote about one prompt; a translation that is None failed.
+
+    Those back are there where the control needs them.
+    """
     languages = base_config().languages
     said = {"en": "An apple.", "es": "Una pera.", "de": "Eine Birne."} | (answers or {})
-    turned: dict[tuple[str, str], str | None] = {
+    turned: dict[Route, str | None] = {
         ("en", "es"): "Una manzana.",
         ("es", "en"): "A pear.",
         ("en", "de"): "Ein Apfel.",
         ("de", "en"): "One pear.",
+        ("en", "es", "en"): "An apple from es.",
+        ("es", "en", "es"): "Una pera de vuelta.",
+        ("en", "de", "en"): "An apple from de.",
+        ("de", "en", "de"): "Eine Birne zurück.",
         **(translations or {}),
     }
     return Group(
@@ -101,10 +109,14 @@ def group(
             for c in languages.trained
         },
         {
-            (a, b): Translation(
-                identity, a, b, said[a], turned[a, b], None if turned[a, b] else "no closing tag"
+            way: Translation(
+                identity,
+                *way[-2:],
+                said[way[0]] if len(way) == 2 else turned[way[:-1]] or "",
+                turned[way],
+                None if turned[way] else "no closing tag",
             )
-            for a, b in directions(languages)
+            for way in routes(languages, control)
         },
     )
 
@@ -117,8 +129,8 @@ def write(folder: Path, groups: Sequence[Group]) -> tuple[Path, Path, Path]:
     for code in base_config().languages.trained:
         jsonl.write(places[0] / f"{code}.jsonl", (to_json(g.prompts[code]) for g in groups))
         jsonl.write(places[1] / f"{code}.jsonl", (to_json(g.responses[code]) for g in groups))
-    for a, b in directions(base_config().languages):
-        jsonl.write(places[2] / f"{a}-{b}.jsonl", (to_json(g.translations[a, b]) for g in groups))
+    for way in groups[0].translations:
+        jsonl.write(places[2] / file_name(way), (to_json(g.translations[way]) for g in groups))
     return places
 
 

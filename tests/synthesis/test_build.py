@@ -235,6 +235,22 @@ def test_from_prompts_to_pairs(tmp_path):
     assert [p["id"] for p in read(tmp_path)] == [i for i in ("p0", "p1", "p2", "p4") for _ in range(3)]
 
 
+def test_the_audit_tells_a_way_back_from_a_way_there(tmp_path):
+    control = PairControl.ROUND_TRIP
+    failed = {("en", "de"): None, ("en", "de", "en"): None}
+    made = [group("p0", control=control), group("p1", translations=failed, control=control)]
+    found = build(tmp_path, made, control=control, translation_error=True)
+    assert (found["kept"], found["dropped"]["translation_error"]) == (4, 2)
+    assert [(t["source"], t["target"], t["failed"]) for t in found["translations"]] == [
+        ("en", "es", 0), ("es", "en", 0), ("en", "de", 1), ("de", "en", 0),
+        ("en-es", "en", 0), ("es-en", "es", 0), ("en-de", "en", 1), ("de-en", "de", 0),
+    ]  # fmt: skip
+    english = next(c for c in found["pairs"] if c["language"] == "en")
+    assert english["kept_by_origin"] == {"en->de->en over de->en": 1}
+    errors = found["examples"]["translation_error"][0]["translation_errors"]
+    assert errors == {"en->de": "no closing tag", "en->de->en": "no closing tag"}
+
+
 def test_datasets_reads_the_pairs(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
@@ -254,6 +270,7 @@ PRESETS = {
     "worst_rejected": ((PairType.NL, PairType.EN), EnRejected.WORST, None),
     "swapped": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.SWAPPED),
     "fidelity": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.FIDELITY),
+    "round_trip": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.ROUND_TRIP),
 }
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lidr import jsonl
-from lidr.config import TranslatorKind
+from lidr.config import PairControl, TranslatorKind
 from lidr.errors import LidrError
 from lidr.records import Response, to_json
 from lidr.synthesis import translate
@@ -146,6 +146,72 @@ def test_nobody_translates(tmp_path):
         ("es text 2", None, "truncated source"),
         ("es text 3", "es text 3", None),
     ]
+
+
+def named(request):
+    """Says which language it was asked for: ``English(de text 1)``."""
+    target = re.search(r"into (\w+)\.", request.user)[1]
+    return f"{target}({echo(request)[0].partition(' </')[0].strip()})</translated>", "stop"
+
+
+def there_and_back(answers, engine, folder):
+    return translate(answers, LANGUAGES, engine, TRANSLATOR, folder, PairControl.ROUND_TRIP)
+
+
+def test_a_round_trip_translates_the_translations(tmp_path):
+    answers, out = responses(tmp_path / "responses"), tmp_path / "out"
+    assert there_and_back(answers, FakeEngine(named), out) == 2 * 16
+    back = {"en-es-en.jsonl", "es-en-es.jsonl", "en-de-en.jsonl", "de-en-de.jsonl"}
+    translate(answers, LANGUAGES, FakeEngine(named), TRANSLATOR, tmp_path / "plain")
+    found = folder_bytes(out)
+    assert {k: v for k, v in found.items() if k not in back} == folder_bytes(tmp_path / "plain")
+    assert back < set(found)
+    assert list(jsonl.read(out / "de-en-de.jsonl"))[1] == {
+        "id": "p1",
+        "source_language": "en",
+        "target_language": "de",
+        "source": "English(de text 1)",
+        "translation": "German(English(de text 1))",
+        "error": None,
+    }
+
+
+def test_a_translation_that_failed_is_not_translated_back(tmp_path):
+    def fails(request):
+        asked = re.search(r"<sentence>(.*)</sentence>$", request.user)[1]
+        return ("open", "stop") if asked in ("en text 1", "Spanish(en text 2)") else named(request)
+
+    engine = FakeEngine(fails)
+    answers = responses(tmp_path / "responses", special=[(3, {"finish_reason": "length"})])
+    there_and_back(answers, engine, tmp_path / "out")
+    records = list(jsonl.read(tmp_path / "out" / "en-es-en.jsonl"))
+    assert [(r["source"], r["error"]) for r in records] == [
+        ("Spanish(en text 0)", None),
+        ("", "source failed"),
+        ("Spanish(en text 2)", "no closing tag"),
+        ("", "source failed"),
+    ]
+    # by file: three answers end; of en-es and en-de the second fails, of en-es the third on its way back
+    assert len(engine.seen) == 4 * 3 + 2 * 2 + 2 * 3
+
+
+@pytest.mark.parametrize("batches", [1, 8, 9, 12, 15])
+def test_a_round_trip_that_was_killed_ends_with_the_same_bytes(tmp_path, batches):
+    answers = responses(tmp_path / "responses", special=[(2, {"finish_reason": "length"})])
+    there_and_back(answers, FakeEngine(named, 2), tmp_path / "whole")
+    with pytest.raises(KilledError):
+        there_and_back(answers, FakeEngine(named, 2, dies_after=batches), tmp_path / "broken")
+    there_and_back(answers, FakeEngine(named, 2), tmp_path / "broken")
+    assert folder_bytes(tmp_path / "broken") == folder_bytes(tmp_path / "whole")
+
+
+def test_a_way_back_of_other_translations_is_refused(tmp_path):
+    answers = responses(tmp_path / "responses")
+    there_and_back(answers, FakeEngine(named), tmp_path / "out")
+    path = tmp_path / "out" / "en-es.jsonl"
+    path.write_text(path.read_text().replace("Spanish(en text 2)", "Spanish(other)"))
+    with pytest.raises(LidrError, match=r"en-es-en.jsonl:3: the record 'p2' is not of this stage's inputs"):
+        there_and_back(answers, FakeEngine(named), tmp_path / "out")
 
 
 @pytest.mark.parametrize("batches", range(9))

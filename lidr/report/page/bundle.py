@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lidr.config import LanguagesConfig
+from lidr.config import LanguagesConfig, PairControl
 from lidr.evaluation.outcomes import Outcome
 from lidr.records import Pair, Prompt, Response, Translation
 from lidr.report.page.embed import embedded_size
-from lidr.synthesis.read import Group, directions
+from lidr.synthesis.read import Group, Route, routes
 
 
 @dataclass
@@ -18,14 +18,14 @@ class Bundle:
 
     most_text: characters of a text that count; the rest is not embedded.
     candidates: pair candidates that an answer in a language stands for, where pairs were made.
-    prompts: by language. responses, outcomes: by (t of the answering M_t, language); translations: by (source, target).
+    prompts: by language. responses, outcomes: by (t of the answering M_t, language); translations: by route.
     """
 
     most_text: int
     candidates: Mapping[str, int]
     prompts: dict[str, Prompt] = field(default_factory=dict)
     responses: dict[tuple[int, str], Response] = field(default_factory=dict)
-    translations: dict[tuple[str, str], Translation] = field(default_factory=dict)
+    translations: dict[Route, Translation] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     outcomes: dict[tuple[int, str], Outcome] = field(default_factory=dict)
     size: int = 0
@@ -45,8 +45,8 @@ class Bundle:
         self.responses[iteration, response.language] = response
         self._weigh([response.prompt, response.response])
 
-    def put_translation(self, translation: Translation) -> None:
-        self.translations[translation.source_language, translation.target_language] = translation
+    def put_translation(self, route: Route, translation: Translation) -> None:
+        self.translations[route] = translation
         self._weigh([translation.source, translation.translation or ""])
 
     def put_pair(self, pair: Pair) -> None:
@@ -62,16 +62,17 @@ class Bundle:
                 self._seen.add(text)
                 self.size += embedded_size(text[: self.most_text])
 
-    def group(self, iteration: int, languages: LanguagesConfig) -> Group | None:
+    def group(self, iteration: int, languages: LanguagesConfig, control: PairControl | None) -> Group | None:
         """The same as pair building reads it; None where a part is missing.
 
         Args:
             iteration: t of the M_t that answered.
             languages: of the run.
+            control: of its pairs.
         """
-        codes, pairs = languages.trained, list(directions(languages))
+        codes, ways = languages.trained, routes(languages, control)
         answers = {code: self.responses.get((iteration, code)) for code in codes}
-        is_whole = all(code in self.prompts for code in codes) and all(p in self.translations for p in pairs)
+        is_whole = all(code in self.prompts for code in codes) and all(w in self.translations for w in ways)
         if not is_whole or not all(answers.values()):
             return None
         identity = self.prompts[languages.dominant].id

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lidr.report.runs import Run
 from lidr.stages import Stage, StageKind, stages
 from lidr.store import RunDirectory
-from lidr.synthesis.read import directions
+from lidr.synthesis.read import file_name, routes
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ def _has_files(directory: RunDirectory, stage: Stage) -> bool:
 def _has_whole_answers(run: Run, iteration: int) -> bool:
     """Whether every file that pair building reads is there."""
     languages, folder = run.config.languages, run.root / f"iteration-{iteration}"
-    names = [f"{stage}/{code}" for stage in ("prompts", "responses") for code in languages.trained]
-    names += [f"translations/{source}-{target}" for source, target in directions(languages)]
-    return all((folder / f"{name}.jsonl").exists() for name in names)
+    names = [f"{stage}/{code}.jsonl" for stage in ("prompts", "responses") for code in languages.trained]
+    names += [f"translations/{file_name(route)}" for route in routes(languages, run.config.pairs.control)]
+    return all((folder / name).exists() for name in names)

@@ -12,12 +12,13 @@ from lidr.report.page.bundle import Bundle
 from lidr.report.page.records import NOTHING, Record, Side
 from lidr.report.page.units import Kind
 from lidr.synthesis.filters import Filters
-from lidr.synthesis.read import Group
+from lidr.synthesis.read import Group, Route, origin
 from lidr.synthesis.strategies import Candidate, candidates
 from lidr.synthesis.translation_requests import asks_for_translation
 
 KEPT = "kept"
 NOT_THERE = "not among the pairs"
+TRANSLATED, TRANSLATED_BACK = "translated", "translated back"
 _FINISH = {"stop": "finished", "length": "cut at the limit"}
 _RECENT_TEXTS = 4096
 Key = tuple[str, str, str]
@@ -48,8 +49,8 @@ class Judge:
         for (t, _), response in bundle.responses.items():
             reference = self._reference(bundle, response.language)
             yield self._answer(response, iteration, t, Kind.ANSWER, _finish(response), reference=reference)
-        for translation in bundle.translations.values():
-            yield self._translation(translation, bundle, iteration)
+        for route, translation in bundle.translations.items():
+            yield self._translation(route, translation, bundle, iteration)
 
     def benchmark_records(self, bundle: Bundle, benchmark: str) -> Iterator[Record]:
         """Every model's answers to a problem."""
@@ -68,7 +69,7 @@ class Judge:
         kept: dict[Key, list[Pair]] = {}
         for pair in bundle.pairs:
             kept.setdefault(_key(pair), []).append(pair)
-        group = bundle.group(iteration - 1, self._config.languages)
+        group = bundle.group(iteration - 1, self._config.languages, self._config.pairs.control)
         for candidate in self._candidates(group) if group else ():
             found = kept.pop(_key(candidate.kept(self._config.pairs.control)), [])
             for pair in found:
@@ -146,9 +147,10 @@ class Judge:
             benchmark=benchmark,
         )
 
-    def _translation(self, translation: Translation, bundle: Bundle, iteration: int) -> Record:
+    def _translation(self, route: Route, translation: Translation, bundle: Bundle, iteration: int) -> Record:
         source, target = translation.source_language, translation.target_language
-        prompt = bundle.prompts.get(source)
+        prompt = bundle.prompts.get(route[0])
+        done = TRANSLATED if len(route) == 2 else TRANSLATED_BACK
         dominant = self._config.languages.dominant
         by_model = self._config.translator.kind is TranslatorKind.SELF
         return Record(
@@ -157,15 +159,15 @@ class Judge:
             iteration=iteration,
             model=iteration - 1 if by_model else NOTHING,
             language=target if source == dominant else source,
-            outcome=translation.error or "translated",
+            outcome=translation.error or done,
             identity=translation.id,
             prompt=prompt.prompt if prompt else "",
-            left=self._side(translation.source, source, source),
-            right=self._side(translation.translation, target, f"{source}->{target}"),
+            left=self._side(translation.source, source, origin(route[:-1])),
+            right=self._side(translation.translation, target, origin(route)),
         )
 
-    def _side(self, text: str | None, language: str, origin: str, measured: bool = True) -> Side:
-        return Side(text, language, origin, self._target(text, language) if text and measured else "")
+    def _side(self, text: str | None, language: str, came: str, measured: bool = True) -> Side:
+        return Side(text, language, came, self._target(text, language) if text and measured else "")
 
     def _target(self, text: str, language: str) -> str:
         found = self._identify(text)

@@ -16,7 +16,7 @@ from lidr.evaluation.outcomes import Outcome
 from lidr.records import Pair, Prompt, Response, Translation
 from lidr.report.page.bundle import Bundle
 from lidr.report.runs import Run
-from lidr.synthesis.read import directions
+from lidr.synthesis.read import Route, file_name, routes
 
 _NOT_MEASURES = ("id", "language")
 Put = tuple[str, Callable[[Bundle], None]]
@@ -79,10 +79,11 @@ class LoopUnit:
                 yield prompt.id, lambda b, prompt=prompt: b.put_prompt(prompt)  # type: ignore[misc]
         for path in self._files("responses"):
             yield from _responses(path, t, Kind.ANSWER, self.totals, wants)
-        for path in self._files("translations"):
-            for r in _records(path, wants, self.totals, Kind.TRANSLATION):
-                translation = _translation(r)
-                yield translation.id, lambda b, x=translation: b.put_translation(x)  # type: ignore[misc]
+        for way in self._routes:
+            for path in _parts(self._folder / "translations" / file_name(way)):
+                for r in _records(path, wants, self.totals, Kind.TRANSLATION):
+                    x = _translation(r)
+                    yield x.id, lambda b, way=way, x=x: b.put_translation(way, x)  # type: ignore[misc]
         for r in (r for path in _parts(self.pairs_path) for r in _records(path, wants)):
             pair = _pair(r)
             yield pair.id, lambda b, pair=pair: b.put_pair(pair)  # type: ignore[misc]
@@ -96,14 +97,14 @@ class LoopUnit:
     def _folder(self) -> Path:
         return self.run.root / f"iteration-{self.iteration}"
 
+    @property
+    def _routes(self) -> list[Route]:
+        return routes(self.run.config.languages, self.run.config.pairs.control)
+
     def _files(self, stage: str) -> list[Path]:
-        languages = self.run.config.languages
-        names = (
-            [f"{source}-{target}" for source, target in directions(languages)]
-            if stage == "translations"
-            else languages.trained
-        )
-        return [part for name in names for part in _parts(self._folder / stage / f"{name}.jsonl")]
+        trained = [f"{code}.jsonl" for code in self.run.config.languages.trained]
+        names = map(file_name, self._routes) if stage == "translations" else trained
+        return [part for name in names for part in _parts(self._folder / stage / name)]
 
 
 @dataclass

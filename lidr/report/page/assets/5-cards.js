@@ -1,7 +1,8 @@
 // One record as a reader sees it.
 
 const SHOWN_LENGTH = 1500;
-const GOOD = ["kept", "right", "translated", "finished"];
+const TRANSLATED = ["translated", "translated back"];
+const GOOD = ["kept", "right", "finished", ...TRANSLATED];
 const BAD = ["wrong", "empty", "repetition", "off_target_chosen"];
 
 const SIDES = {
@@ -49,13 +50,13 @@ function outcomeName(row, outcome) {
   const name = outcome.replaceAll("_", " ");
   const kind = value(row, "kind");
   if (kind === "pair" && outcome !== "kept") return `dropped: ${name}`;
-  return kind === "translation" && outcome !== "translated" ? `failed: ${name}` : name;
+  return kind === "translation" && !TRANSLATED.includes(outcome) ? `failed: ${name}` : name;
 }
 
 function promptOf(row, pattern) {
   const code = value(row, "language");
-  // A translation is shown with the prompt of its source.
-  const language = value(row, "kind") === "translation" ? value(row, "leftLanguage") : code;
+  // A translation is shown with the prompt that was answered.
+  const language = value(row, "kind") === "translation" ? value(row, "leftOrigin").split("->")[0] : code;
   const text = value(row, "prompt");
   const reference = value(row, "reference");
   return el(
@@ -86,10 +87,10 @@ function side(row, place, name, pattern) {
   );
 }
 
-/** "answered in English, translated into Spanish" */
+/** "answered in English, translated into Spanish, translated into English" */
 function origin(word) {
-  const [from, to] = word.split("->").map(languageName);
-  return to === undefined ? `answered in ${from}` : `answered in ${from}, translated into ${to}`;
+  const [from, ...route] = word.split("->").map(languageName);
+  return [`answered in ${from}`, ...route.map((to) => `translated into ${to}`)].join(", ");
 }
 
 function targetBadge(target) {
