@@ -19,9 +19,9 @@ _ENGINE, _BUDGET, _ELSE = (
     r"token_budget: memory ran out",
     "out of memory",
 )
-_PLACES = {
+PLACES = {
     "reading prompts": ("lidr.prompts.select", 1, _ELSE),
-    "loading the engine's model": ("lidr.engines.load.load_model", 1, _ELSE),
+    "loading the engine's model": ("lidr.models.load_model", 1, _ELSE),
     "answering M_0's benchmark": ("lidr.engines.decoder.Decoder.step", 3, _ENGINE),
     "answering prompts": ("lidr.engines.decoder.Decoder.step", 60, _ENGINE),
     "reading a prompt": ("lidr.engines.decoder.Decoder.admit", 3, _ENGINE),
@@ -48,7 +48,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
 
 def memory(_: int) -> Iterator[Fault]:
     """Memory that runs out in every part of a run, in the words of the host and of PyTorch."""
-    for place, (target, call, says) in _PLACES.items():
+    for place, (target, call, says) in PLACES.items():
         for whose, error in list(_ERRORS.items())[: 3 if says in (_ENGINE, _BUDGET) else 1]:
             with a_folder() as folder:
                 met = fault.run(folder, before=lambda t=target, c=call, e=error: _raise_at(t, c, e))  # type: ignore[misc]

@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +24,7 @@ from lidr.synthesis import generate
 from lidr.training.resume import StepLog
 from tests.synthesis.make import SAMPLING, FakeEngine, answer, prompts
 from tests.torture.fault_groups import GROUPS
+from tests.torture.fault_inside import PLACES
 from tests.torture.full_disk import Disk
 
 NO_ROOM = os.strerror(errno.ENOSPC)
@@ -130,3 +132,8 @@ def test_the_campaign_has_every_kind_of_fault() -> None:
     assert set(GROUPS) == {
         "write", "small-disk", "read-only", "damage", "clock", "memory", "worker", "server", "judge",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("target", [target for target, *_ in PLACES.values()])
+def test_what_the_campaign_makes_fail_is_there(target: str) -> None:
+    assert callable(resolve_name(target))
