@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from lidr import jsonl
 from lidr.config import TranslatorKind
-from lidr.engines.base import FinishReason
 from lidr.estimate import lengths
 from lidr.estimate.asking import Answering, Asked
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
 from lidr.estimate.sizes import line, utf8
 from lidr.estimate.stored import StoredTranslations
-from lidr.records import Prompt, Response, Translation, Turn
+from lidr.records import Prompt, Translation, Turn
 from lidr.stages import Stage, StageKind
 from lidr.synthesis.read import Route, file_name, routes, translations
 from lidr.synthesis.tags import Tags
+from lidr.synthesis.translate import unfit
 
 
 class Translating:
@@ -91,7 +91,7 @@ class _File:
             answers = self.left.responses(self.iteration, self.source)
             if answers is None:
                 return None
-            return [(a.response, _is_sent(a)) for a in answers if a.id not in there]
+            return [(a.response, unfit(a) is None) for a in answers if a.id not in there]
         path = self.left.run.folder(self._stage) / file_name(self.route[:-1])
         if jsonl.whole_lines(path) < len(self._prompts):
             return None
@@ -186,7 +186,3 @@ class _File:
     def _line(self) -> int:
         """Bytes of a record without its texts."""
         return line(Translation("0" * 8, self.source, self.target, "", "", None))
-
-
-def _is_sent(answer: Response) -> bool:
-    return bool(answer.response.strip()) and answer.finish_reason != FinishReason.LENGTH

@@ -85,7 +85,7 @@ def _job(route: Route, responses_dir: Path, tags: Tags, folder: Path) -> Job:
 
 
 def _answered(answer: Response) -> _Source:
-    return _Source(answer.id, answer.language, answer.response, _unfit(answer))
+    return _Source(answer.id, answer.language, answer.response, unfit(answer))
 
 
 def _translated(record: Translation) -> _Source:
@@ -117,7 +117,7 @@ def _record(source: _Source, target: str, tags: Tags, completion: Completion | N
     )
 
 
-def _unfit(answer: Response) -> TranslationError | None:
+def unfit(answer: Response) -> TranslationError | None:
     """Why an answer is not worth sending."""
     if not answer.response.strip():
         return TranslationError.EMPTY_SOURCE

@@ -125,11 +125,9 @@ def _choose(model: PreTrainedModel, situation: Situation) -> Choices:
     reasons: list[str] = []
     layout = _layout(model, situation, reasons)
     threads = _threads(model, situation, layout, reasons)
-    budget, fit = _budget(model, situation, layout, reasons)
-    kept = fit.logits is Logits.KEPT
-    weights = _weights(
-        model, situation, Batcher(situation.pairs, situation.pad_id, layout, budget), fit, reasons
-    )
+    batcher, fit = _batched(model, situation, layout, reasons)
+    budget, kept = batcher.token_budget, fit.logits is Logits.KEPT
+    weights = _weights(model, situation, batcher, fit, reasons)
     return Choices(situation.asked, layout, budget, threads, kept, weights, fit.checkpointing, tuple(reasons))
 
 
@@ -188,10 +186,10 @@ def _seconds(model: nn.Module, batch: microbatch.MicroBatch, threads: int) -> fl
     return best
 
 
-def _budget(
+def _batched(
     model: PreTrainedModel, situation: Situation, layout: Layout, reasons: list[str]
-) -> tuple[int, cost.Choice]:
-    """The token budget, and what fits with it.
+) -> tuple[Batcher, cost.Choice]:
+    """Micro-batches by the token budget, and what fits with it.
 
     A GPU is busy for longer with more tokens at once, and fp32 gradients are added up less often: there the largest
     budget is taken with which nothing need be computed twice.
@@ -213,17 +211,17 @@ def _budget(
         reasons.append(fit.reason)
     if not fit.fits:
         log.warning("%s: lower training.token_budget=%d", fit.reason, budget)
-    return budget, fit
+    return batcher, fit
 
 
 def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher) -> cost.Choice:
     """Whether logits are kept and blocks checkpointed, for the largest micro-batch of the plan."""
     training = situation.config.training
     tokens, completions = _largest(situation, batcher)
-    base = attention_interface.base_model(model)
+    shape, settings = _counted(model, situation)
     return cost.choose(
-        ModelShape.of(base.config),
-        settings_of(situation.config, situation.precision, situation.device),
+        shape,
+        settings,
         tokens,
         completions,
         machine.available_memory(situation.device),
@@ -237,15 +235,13 @@ def _weights(
     model: PreTrainedModel, situation: Situation, batcher: Batcher, fit: cost.Choice, reasons: list[str]
 ) -> bool:
     """Whether packed attention on a CPU keeps its weights for the backward, in the memory that is left."""
-    shape = ModelShape.of(attention_interface.base_model(model).config)
+    shape, settings = _counted(model, situation)
     packed = batcher.layout is not Layout.PADDED and situation.device.type == "cpu"
     if shape is None or not packed or fit.checkpointing:
         return False
-    settings = settings_of(situation.config, situation.precision, situation.device)
     needed = max(
         cost.softmax_bytes(shape, settings, batcher.tokens(part), batcher.attended(part))
-        for step in situation.steps
-        for part in batcher.divide(step.pairs)
+        for part in _parts(situation, batcher)
     )
     kept = fit.fits and needed <= fit.spare
     reasons.append(
@@ -253,6 +249,12 @@ def _weights(
         f" {'fit' if kept else 'do not fit'} into the {fit.spare / machine.GIB:.2f} GiB that are left"
     )
     return kept
+
+
+def _counted(model: PreTrainedModel, situation: Situation) -> tuple[ModelShape | None, Settings]:
+    """The model and its training, as memory and operations are counted; no shape where the model has none."""
+    config = attention_interface.base_model(model).config
+    return ModelShape.of(config), settings_of(situation.config, situation.precision, situation.device)
 
 
 def settings_of(config: RunConfig, precision: Precision, device: torch.device) -> Settings:
@@ -271,9 +273,14 @@ def settings_of(config: RunConfig, precision: Precision, device: torch.device) -
 
 def _largest(situation: Situation, batcher: Batcher) -> tuple[int, int]:
     """Most tokens, padding included, and most predicted tokens of a micro-batch."""
-    parts = [part for step in situation.steps for part in batcher.divide(step.pairs)]
+    parts = _parts(situation, batcher)
     predicted = [
         sum(len(situation.pairs[i].chosen) + len(situation.pairs[i].rejected or ()) for i in part)
         for part in parts
     ]
     return max(map(batcher.tokens, parts)), max(predicted)
+
+
+def _parts(situation: Situation, batcher: Batcher) -> list[list[int]]:
+    """The pairs of every micro-batch of the plan."""
+    return [part for step in situation.steps for part in batcher.divide(step.pairs)]

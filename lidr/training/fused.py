@@ -70,10 +70,9 @@ class _RmsNorm(torch.autograd.Function):
                 grad.contiguous(), rows.contiguous(), weight, inverse, ctx.offset, d_rows, trains
             )
         else:
-            factor = 1 / (weight.float() + ctx.offset) if ctx.from_output else inverse
-            d_weight = _norm_gradients(
-                grad, rows, factor, weight.float() + ctx.offset, inverse, d_rows, trains
-            )
+            scale = weight.float() + ctx.offset
+            factor = (1 / scale).expand(len(rows), -1) if ctx.from_output else inverse
+            d_weight = _norm_gradients(grad, rows, factor, scale, inverse, d_rows, trains)
         d_weight = None if d_weight is None else d_weight.to(weight.dtype)
         return d_rows.view(kept.shape), d_weight, None, None, None
 
@@ -105,7 +104,7 @@ def _norm_gradients(
     """Fills `d_rows`; the weight's gradient where it trains. `rows` times `factor` is the normed input."""
     d_weight = torch.zeros_like(scale) if trains else None
     for piece in _pieces(rows):
-        normed = rows[piece] * (factor[piece] if factor.ndim > 1 else factor)
+        normed = rows[piece] * factor[piece]
         slope = grad[piece].float()
         if d_weight is not None:
             d_weight += (slope * normed).sum(0)

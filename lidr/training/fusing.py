@@ -46,10 +46,12 @@ def make_copies(model: nn.Module) -> None:
     leave is of no use to a micro-batch of another length.
     """
     dtype, head = autocast_dtype(torch.device("cpu")), plain_head(model)
+    if dtype is None:
+        return
     for module in model.modules():
         if type(module) is nn.Linear and module is not head and module not in _CAST_BY_US:
             weight = module.weight
-            if weight.device.type == "cpu" and weight.requires_grad and dtype not in (None, weight.dtype):
+            if weight.device.type == "cpu" and weight.requires_grad and weight.dtype != dtype:
                 linear(weight.new_empty(0, weight.shape[1]), weight)
 
 

@@ -15,6 +15,7 @@ from lidr.report.metrics import model, style, written
 from lidr.report.page.markup import Html
 from lidr.report.page.panels import (
     COLOURS,
+    DODGE,
     described,
     figure,
     iteration_axis,
@@ -30,7 +31,6 @@ BY_LANGUAGE = ("accuracy", "on_target", "off_target")
 CURVES = {"loss": "loss (nats)", "margin": "margin (nats)"}
 _MOST_POINTS = 240
 _SMOOTH = 15
-_DODGE = 0.035
 
 
 def benchmark_charts(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str) -> Iterator[Html]:
@@ -68,7 +68,7 @@ def _language_lines(frame: pd.DataFrame, run: Run, metric: str, order: Sequence[
     languages = run.config.languages
     codes = [code for code in languages.all if code in set(frame["language"])]
     for place, code in enumerate(codes):
-        dodge = (place - (len(codes) - 1) / 2) * _DODGE
+        dodge = (place - (len(codes) - 1) / 2) * DODGE
         is_dominant, is_unseen = code == languages.dominant, code in languages.unseen
         number = order.index(code)
         colour = "ink" if is_dominant else "faint" if is_unseen else (number - 1) % COLOURS
@@ -81,7 +81,7 @@ def _gap(runs: Sequence[Run], frame: pd.DataFrame, benchmark: str) -> Html:
     """A line a run."""
     lines = []
     for place, run in enumerate(runs):
-        dodge = (place - (len(runs) - 1) / 2) * _DODGE
+        dodge = (place - (len(runs) - 1) / 2) * DODGE
         mine = select(frame, run=run.label)
         if not mine.empty:
             label = "gap" if len(runs) == 1 else f"run {place + 1}"

@@ -12,6 +12,7 @@ from lidr.report.page.markup import Html, join, tag
 from lidr.report.page.svg import Axis, Line, ticks
 
 COLOURS = 6  # the page has as many
+DODGE = 0.035  # iterations between lines whose points would lie on each other
 
 
 def described(lines: Sequence[Line]) -> str:

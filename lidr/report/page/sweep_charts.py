@@ -15,6 +15,7 @@ from lidr.report.page.dots import Dot, Series, dot_chart
 from lidr.report.page.markup import Html, table, tag
 from lidr.report.page.panels import (
     COLOURS,
+    DODGE,
     described,
     figure,
     iteration_axis,
@@ -37,7 +38,6 @@ from lidr.report.sweep_views import (
     percent,
 )
 
-_DODGE = 0.035
 _LABEL_ROOM = 76.0  # beside the lines' ends
 
 
@@ -116,7 +116,7 @@ def _curve_panel(
     lines = []
     for place, curve in enumerate(group):
         colour = found.sweep.axes[0].values.index(curve.setting.labels[0]) if fits else place
-        dodge = (place - (len(group) - 1) / 2) * min(_DODGE, 0.3 / len(group))
+        dodge = (place - (len(group) - 1) / 2) * min(DODGE, 0.3 / len(group))
         points = list(_points(found, curve, dodge))
         lines.append(Line(short[place], points, colour % COLOURS, shape=colour + colour // COLOURS))
     y = percent_axis(f"{style(found.metric).title.lower()} (%)", ends)
