@@ -24,12 +24,13 @@ from lidr.models import load_config, load_tokenizer, whole_weights
 from lidr.records import Prompt
 from lidr.training import TrainingJob, choices, cost, fusing, policy, support
 from lidr.training.batching import Batcher, Step
-from lidr.training.choices import Choices, Situation
+from lidr.training.choices import Choices
 from lidr.training.logprobs import response_log_probs
 from lidr.training.microbatch import MicroBatch
 from lidr.training.pairs import TokenPair
 from lidr.training.quiet import contained
 from lidr.training.shapes import ModelShape, Work, flops
+from lidr.training.situation import Situation, settings_of
 
 _SECONDS = 2.0  # a single pair that takes longer is measured alone
 
@@ -62,7 +63,7 @@ class _Probe:
         self.job = TrainingJob(config, 1, path, path, pairs, None, output, folder)
         self.device = self.job.device
         self.precision = choices.precision_of(config, self.device)
-        self.settings = choices.settings_of(config, self.precision, self.device)
+        self.settings = settings_of(config, self.precision, self.device)
 
     def run(
         self, prompts: Sequence[Prompt], expected: Sequence[MeanPair]
@@ -120,7 +121,7 @@ class _Probe:
         situation = Situation(self.config, self.device, self.precision, tuple(pairs), (step,), pad)
         made = choices.settle(model, situation, self.job.choices)
         support.use_layout(model, made.layout)
-        batcher = Batcher(pairs, pad, made.layout, made.token_budget)
+        batcher = Batcher(pairs, pad, made.layout, made.token_budget, ahead=made.ahead)
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
         passes = _Passes(self, model, made, optimizer)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lidr.config import Layout
 from lidr.training import microbatch
-from lidr.training.microbatch import MicroBatch, attended, forward_tokens
+from lidr.training.microbatch import ROWS, MicroBatch, attended, forward_tokens, with_padding
 from lidr.training.objective import StepTotals
 from lidr.training.pairs import TokenPair
 
@@ -64,6 +64,7 @@ class Batcher:
         pad_id: fills rows in the padded layout.
         layout: any but auto.
         token_budget: tokens of a micro-batch, padding included; a pair that is longer goes alone.
+        ahead: tokens that a step's first micro-batch may have beyond that, in packed layouts.
         rank, ranks: which process this is, of how many that share every step.
     """
 
@@ -74,11 +75,12 @@ class Batcher:
         layout: Layout,
         token_budget: int,
         *,
+        ahead: int = 0,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         self.pairs, self.pad_id = pairs, pad_id
-        self.layout, self.token_budget = layout, token_budget
+        self.layout, self.token_budget, self.ahead = layout, token_budget, ahead
         self.rank, self.ranks = rank, ranks
 
     def step(self, index: int, step: Step) -> StepBatch:
@@ -133,7 +135,7 @@ class Batcher:
     def tokens(self, indices: Sequence[int]) -> int:
         """Tokens of a micro-batch, padding included."""
         sizes = [self._size(i) for i in indices]
-        return len(sizes) * max(sizes) if self.layout is Layout.PADDED else sum(sizes)
+        return len(sizes) * max(sizes) if self.layout is Layout.PADDED else with_padding(sum(sizes))
 
     def attended(self, indices: Sequence[int]) -> int:
         """Pairs of a query and a key of a packed micro-batch."""
@@ -158,8 +160,9 @@ class Batcher:
         for i in by_size:
             place = next((k for k, left in enumerate(room) if left >= size[i]), None)
             if place is None:
+                whole = (budget if bins else budget + self.ahead) // ROWS * ROWS
                 bins.append([i])
-                room.append(budget - size[i])
+                room.append(whole - size[i])
             else:
                 bins[place].append(i)
                 room[place] -= size[i]

@@ -16,35 +16,32 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lidr import attention_interface, machine
-from lidr.config import Checkpointing, Layout, Logits, Precision, RunConfig, Strategy, TrainerPrecision
+from lidr.config import Layout, Precision, RunConfig, TrainerPrecision
 from lidr.errors import LidrError
 from lidr.files import write_text
-from lidr.training import cost, microbatch, support
-from lidr.training.batching import Batcher, Step
+from lidr.training import microbatch, support
+from lidr.training.fitting import fitted
 from lidr.training.logprobs import response_log_probs
-from lidr.training.pairs import TokenPair
 from lidr.training.ranks import ALONE, Ranks
-from lidr.training.shapes import ModelShape, Settings
-from lidr.training.sharding import local
+from lidr.training.situation import Situation
 
 log = logging.getLogger(__name__)
 _WORTH = 0.95  # a larger number of threads must take less than this share of the time
 _PROBES = 3
-_CPU_BUDGET = 2048  # tokens; enough for the matrix products to be as fast as they get
-_GPU_BUDGETS = (16384, 8192, 4096, _CPU_BUDGET)
-_CHECKPOINTING = {Checkpointing.ALWAYS: True, Checkpointing.NEVER: False}
 
 
 @dataclass(frozen=True)
 class Choices:
     """How a training is computed; none of it changes the result but for rounding.
 
+    ahead: tokens that a step's first micro-batch may have beyond the token budget.
     reasons: one sentence for each thing that was chosen rather than configured.
     """
 
     asked: str
     layout: Layout
     token_budget: int
+    ahead: int
     threads: int
     keep_logits: bool
     keep_weights: bool
@@ -68,27 +65,6 @@ def precision_of(config: RunConfig, device: torch.device) -> Precision:
         "has" if native else "has no",
     )
     return Precision.BF16 if native else Precision.FP32
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What the choices depend on."""
-
-    config: RunConfig
-    device: torch.device
-    precision: Precision
-    pairs: tuple[TokenPair, ...]
-    steps: tuple[Step, ...]
-    pad_id: int
-
-    @property
-    def asked(self) -> str:
-        """What was asked for and where, as text: other choices are made for another."""
-        training, trainer = self.config.training, self.config.trainer
-        keys = ("layout", "token_budget", "logits", "checkpointing")
-        values = [f"{key}={getattr(training, key)}" for key in keys]
-        values += [f"threads={trainer.threads}", f"{trainer.strategy.value}={trainer.ranks}"]
-        return " ".join([*values, self.device.type, self.precision.value])
 
 
 def settle(model: PreTrainedModel, situation: Situation, path: Path, ranks: Ranks = ALONE) -> Choices:
@@ -125,10 +101,10 @@ def _choose(model: PreTrainedModel, situation: Situation) -> Choices:
     reasons: list[str] = []
     layout = _layout(model, situation, reasons)
     threads = _threads(model, situation, layout, reasons)
-    batcher, fit = _batched(model, situation, layout, reasons)
-    budget, kept = batcher.token_budget, fit.logits is Logits.KEPT
-    weights = _weights(model, situation, batcher, fit, reasons)
-    return Choices(situation.asked, layout, budget, threads, kept, weights, fit.checkpointing, tuple(reasons))
+    fit = fitted(model, situation, layout, reasons)
+    return Choices(
+        asked=situation.asked, layout=layout, threads=threads, reasons=tuple(reasons), **fit._asdict()
+    )
 
 
 def _layout(model: PreTrainedModel, situation: Situation, reasons: list[str]) -> Layout:
@@ -184,103 +160,3 @@ def _seconds(model: nn.Module, batch: microbatch.MicroBatch, threads: int) -> fl
         response_log_probs(model, batch)
         best = min(best, time.perf_counter() - start)
     return best
-
-
-def _batched(
-    model: PreTrainedModel, situation: Situation, layout: Layout, reasons: list[str]
-) -> tuple[Batcher, cost.Choice]:
-    """Micro-batches by the token budget, and what fits with it.
-
-    A GPU is busy for longer with more tokens at once, and fp32 gradients are added up less often: there the largest
-    budget is taken with which nothing need be computed twice.
-    """
-    training = situation.config.training
-    asked, on_gpu = training.token_budget, situation.device.type == "cuda"
-    budgets = (asked,) if asked is not None else _GPU_BUDGETS if on_gpu else (_CPU_BUDGET,)
-    for budget in budgets:
-        batcher = Batcher(situation.pairs, situation.pad_id, layout, budget)
-        fit = _fit(model, situation, batcher)
-        fastest = (fit.logits is Logits.KEPT or training.logits is Logits.CHUNKED) and (
-            not fit.checkpointing or training.checkpointing is Checkpointing.ALWAYS
-        )
-        if fit.fits and fastest:
-            break
-    if len(budgets) > 1:
-        reasons.append(f"token budget {budget}")
-    if Logits.AUTO is training.logits or Checkpointing.AUTO is training.checkpointing:
-        reasons.append(fit.reason)
-    if not fit.fits:
-        log.warning("%s: lower training.token_budget=%d", fit.reason, budget)
-    return batcher, fit
-
-
-def _fit(model: PreTrainedModel, situation: Situation, batcher: Batcher) -> cost.Choice:
-    """Whether logits are kept and blocks checkpointed, for the largest micro-batch of the plan."""
-    training = situation.config.training
-    tokens, completions = _largest(situation, batcher)
-    shape, settings = _counted(model, situation)
-    return cost.choose(
-        shape,
-        settings,
-        tokens,
-        completions,
-        machine.available_memory(situation.device),
-        resident_bytes=sum(local(p).numel() * p.element_size() for p in model.parameters()),
-        logits=None if training.logits is Logits.AUTO else training.logits,
-        checkpointing=_CHECKPOINTING.get(training.checkpointing),
-    )
-
-
-def _weights(
-    model: PreTrainedModel, situation: Situation, batcher: Batcher, fit: cost.Choice, reasons: list[str]
-) -> bool:
-    """Whether packed attention on a CPU keeps its weights for the backward, in the memory that is left."""
-    shape, settings = _counted(model, situation)
-    packed = batcher.layout is not Layout.PADDED and situation.device.type == "cpu"
-    if shape is None or not packed or fit.checkpointing:
-        return False
-    needed = max(
-        cost.softmax_bytes(shape, settings, batcher.tokens(part), batcher.attended(part))
-        for part in _parts(situation, batcher)
-    )
-    kept = fit.fits and needed <= fit.spare
-    reasons.append(
-        f"attention's weights {'kept' if kept else 'computed twice'}: {needed / machine.GIB:.2f} GiB"
-        f" {'fit' if kept else 'do not fit'} into the {fit.spare / machine.GIB:.2f} GiB that are left"
-    )
-    return kept
-
-
-def _counted(model: PreTrainedModel, situation: Situation) -> tuple[ModelShape | None, Settings]:
-    """The model and its training, as memory and operations are counted; no shape where the model has none."""
-    config = attention_interface.base_model(model).config
-    return ModelShape.of(config), settings_of(situation.config, situation.precision, situation.device)
-
-
-def settings_of(config: RunConfig, precision: Precision, device: torch.device) -> Settings:
-    """A configured training as memory and operations are counted."""
-    lora, trainer = config.lora, config.trainer
-    return Settings(
-        bf16=precision is Precision.BF16,
-        lora_rank=lora.rank,
-        lora_targets=lora.target_modules,
-        devices=trainer.ranks,
-        sharded=trainer.strategy is Strategy.FSDP,
-        fused=not config.training.compile,
-        cpu=device.type == "cpu",
-    )
-
-
-def _largest(situation: Situation, batcher: Batcher) -> tuple[int, int]:
-    """Most tokens, padding included, and most predicted tokens of a micro-batch."""
-    parts = _parts(situation, batcher)
-    predicted = [
-        sum(len(situation.pairs[i].chosen) + len(situation.pairs[i].rejected or ()) for i in part)
-        for part in parts
-    ]
-    return max(map(batcher.tokens, parts)), max(predicted)
-
-
-def _parts(situation: Situation, batcher: Batcher) -> list[list[int]]:
-    """The pairs of every micro-batch of the plan."""
-    return [part for step in situation.steps for part in batcher.divide(step.pairs)]

@@ -174,6 +174,21 @@ def softmax_bytes(shape: ModelShape, settings: Settings, tokens: int, attended: 
     return shape.layers * shape.heads * settings.compute * (attended + BLOCK * tokens)
 
 
+def ahead(shape: ModelShape, settings: Settings, attended: float) -> int:
+    """Tokens of a micro-batch, all predicted, that keep as much memory for the backward as the gradients need.
+
+    A step's first micro-batch may have these beyond the others: it finds no gradients, and makes them in its
+    backward, as what it kept is let go.
+
+    Args:
+        attended: keys of a query, on average, whose weights attention keeps.
+    """
+    kept = activations(shape, settings, 1, 1, checkpointing=False).total
+    kept += shape.vocabulary * settings.compute
+    kept += round(shape.layers * shape.heads * settings.compute * (attended + BLOCK))
+    return state(shape, settings).gradients // kept
+
+
 def memory(
     shape: ModelShape,
     settings: Settings,
@@ -204,6 +219,10 @@ class Choice:
     reason: str
     fits: bool
     spare: int = 0
+
+    @property
+    def keeps_logits(self) -> bool:
+        return self.logits is Logits.KEPT
 
 
 def choose(

@@ -109,10 +109,16 @@ class PairData(pl.LightningDataModule):
         """Real tokens through the model's body over all epochs."""
         return self.config.training.epochs * sum(pair.tokens for pair in self.tokens.pairs)
 
-    def arrange(self, layout: Layout, token_budget: int, ranks: Ranks = ALONE) -> None:
+    def arrange(self, layout: Layout, token_budget: int, *, ahead: int = 0, ranks: Ranks = ALONE) -> None:
         """Says how steps are laid out and divided, among whom; comes before any batch."""
         self._batcher = Batcher(
-            self.tokens.pairs, self.chat.pad_id, layout, token_budget, rank=ranks.rank, ranks=ranks.count
+            self.tokens.pairs,
+            self.chat.pad_id,
+            layout,
+            token_budget,
+            ahead=ahead,
+            rank=ranks.rank,
+            ranks=ranks.count,
         )
 
     @property

@@ -4,7 +4,9 @@
     packed   one row, sequence after sequence, none of them padded
     shared   one row, [prompt | chosen | rejected] per pair: the prompt is computed once
 
-A response's last token predicts nothing, so that packed rows leave it out.
+A response's last token predicts nothing, so that packed rows leave it out. They end in padding up to a multiple of
+`ROWS` tokens, a sequence of its own from which nothing is taken: a product of 1,761 rows takes longer than one of
+1,768.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from lidr.config import Layout
 from lidr.training.pairs import TokenPair
 from lidr.training.segments import Segment, Segments
 from lidr.training.shapes import causal
+
+ROWS = 8
 
 
 class MicroBatch(NamedTuple):
@@ -68,6 +72,11 @@ def forward_tokens(pair: TokenPair, layout: Layout) -> int:
     return prompts * len(pair.prompt) + sum(len(response) - 1 for response in responses)
 
 
+def with_padding(tokens: int) -> int:
+    """Length of a packed row of so many tokens."""
+    return -(-tokens // ROWS) * ROWS
+
+
 def attended(pair: TokenPair, layout: Layout) -> int:
     """Pairs of a query and a key in attention over a packed pair."""
     prompt, responses = len(pair.prompt), [len(pair.chosen) - 1]
@@ -82,7 +91,7 @@ def make(pairs: Sequence[TokenPair], indices: Sequence[int], layout: Layout, pad
     chosen = [pairs[i] for i in indices]
     if layout is Layout.PADDED:
         return _padded(chosen, indices, pad_id)
-    return _packed(chosen, indices, share=layout is Layout.SHARED)
+    return _packed(chosen, indices, pad_id, share=layout is Layout.SHARED)
 
 
 def filler(pairs: Sequence[TokenPair], index: int, layout: Layout, pad_id: int) -> MicroBatch:
@@ -112,7 +121,7 @@ def _padded(pairs: Sequence[TokenPair], indices: Sequence[int], pad_id: int) -> 
     )
 
 
-def _packed(pairs: Sequence[TokenPair], indices: Sequence[int], *, share: bool) -> MicroBatch:
+def _packed(pairs: Sequence[TokenPair], indices: Sequence[int], pad_id: int, *, share: bool) -> MicroBatch:
     row = _Row()
     before: list[list[Tensor]] = []
     for pair in pairs:
@@ -125,6 +134,7 @@ def _packed(pairs: Sequence[TokenPair], indices: Sequence[int], *, share: bool) 
                 else row.begin(pair.prompt, pair.rejected)
             )
         before.append(places)
+    row.pad(pad_id)
     return MicroBatch(
         pairs=torch.tensor(indices),
         input_ids=_ids(row.ids)[None],
@@ -160,6 +170,12 @@ class _Row:
         if tokens:
             self._add(tokens, prompt_length, Segment(start, start + len(tokens), prompt_start, prompt_end))
         return torch.cat([torch.tensor([prompt_end - 1]), torch.arange(start, self.length)])
+
+    def pad(self, pad_id: int) -> None:
+        """Fills the row up."""
+        start, end = self.length, with_padding(self.length)
+        if start < end:
+            self._add(array("i", [pad_id] * (end - start)), 0, Segment(start, end, start, start))
 
     def _add(self, tokens: array[int], position: int, segment: Segment) -> None:
         self.ids.extend(tokens)

@@ -19,7 +19,7 @@ from lidr.config import Precision, Reference
 from lidr.hashing import sha256
 from lidr.models import check_vocabulary, load_tokenizer
 from lidr.training import allocator, blocks, choices, fingerprint, fusing, policy, reference, resume, support
-from lidr.training.choices import Choices, Situation
+from lidr.training.choices import Choices
 from lidr.training.datamodule import PairData
 from lidr.training.distributed import build_trainer
 from lidr.training.job import TrainingJob, TrainingSummary
@@ -29,6 +29,7 @@ from lidr.training.quiet import contained
 from lidr.training.ranks import Ranks
 from lidr.training.reference import ReferenceLogProbs
 from lidr.training.sharding import is_sharding, shard
+from lidr.training.situation import Situation
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +231,8 @@ class _Attempt:
                 data.chat.pad_id,
             )
             self.choices = choices.settle(model, situation, self.job.choices, self.ranks)
-            data.arrange(self.choices.layout, self.choices.token_budget, self.ranks)
+            made = self.choices
+            data.arrange(made.layout, made.token_budget, ahead=made.ahead, ranks=self.ranks)
         support.use_layout(model, self.choices.layout)
 
 

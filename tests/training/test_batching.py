@@ -75,20 +75,34 @@ def test_the_longest_pairs_of_a_step_go_first() -> None:
 
 
 def test_packed_rows_are_filled_first_fit_with_the_longest_first() -> None:
-    """Shared rows of 10, 7, 5 and 3 tokens: with 13 to a row 10 + 3 and 7 + 5."""
+    """Shared rows of 10, 7, 5 and 3 tokens: with 16 to a row 10 + 5 and 7 + 3; 23 are no more, but for whole eights."""
     pairs = token_pairs_of((1, 6, 5), (1, 4, 4), (2, 3, 2), (1, 2, 2))
     assert [forward_tokens(pair, Layout.SHARED) for pair in pairs] == [10, 7, 5, 3]
-    assert Batcher(pairs, 0, Layout.SHARED, 13).divide([0, 1, 2, 3]) == [[0, 3], [1, 2]]
+    for budget in (16, 23):
+        assert Batcher(pairs, 0, Layout.SHARED, budget).divide([0, 1, 2, 3]) == [[0, 2], [1, 3]]
+
+
+def test_the_first_micro_batch_may_be_longer() -> None:
+    """The same rows: 8 to a row, and 8 more in the first."""
+    pairs = token_pairs_of((1, 6, 5), (1, 4, 4), (2, 3, 2), (1, 2, 2))
+    batcher = Batcher(pairs, 0, Layout.SHARED, 8, ahead=8)
+    assert batcher.divide([0, 1, 2, 3]) == [[0, 2], [1], [3]]
+    assert Batcher(pairs, 0, Layout.PADDED, 8, ahead=8).divide([3, 2]) == [[2], [3]], "rows of 5 and 3 each"
 
 
 @pytest.mark.parametrize("layout", FORWARD)
 def test_the_tokens_of_a_pair_are_counted_as_they_are_laid_out(layout: Layout) -> None:
+    """Packed rows are whole eights of tokens: the rest is padding."""
     for lengths in [(3, 3, 2), (4, 1, 5), (2, 6, 1)]:
-        pairs = token_pairs_of(lengths)
-        assert tokens_of_rows(microbatch.make(pairs, [0], layout, 0)) == forward_tokens(pairs[0], layout)
-        only_chosen = (replace(pairs[0], rejected=None),)
-        batch = microbatch.make(only_chosen, [0], layout, 0)
-        assert tokens_of_rows(batch) == forward_tokens(only_chosen[0], layout)
+        (pair,) = token_pairs_of(lengths)
+        for one in (pair, replace(pair, rejected=None)):
+            own, tokens = forward_tokens(one, layout), tokens_of_rows(microbatch.make([one], [0], layout, 0))
+            assert tokens == Batcher([one], 0, layout, 99).tokens([0])
+            assert (
+                (own <= tokens < own + 8 and tokens % 8 == 0)
+                if layout is not Layout.PADDED
+                else own == tokens
+            )
 
 
 def test_a_padded_micro_batch_holds_chosen_then_rejected_rows(
@@ -118,24 +132,32 @@ PAIR = TokenPair(
 
 
 def test_a_packed_row_by_hand() -> None:
-    batch = microbatch.make([PAIR], [0], Layout.PACKED, 0)
-    assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 10, 11, 12, 30]]
-    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3]]
-    assert batch.segments.list == ((0, 5, 0, 0), (5, 9, 5, 5))
+    """9 tokens, and 7 of padding, which are a sequence of their own."""
+    batch = microbatch.make([PAIR], [0], Layout.PACKED, 9)
+    assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 10, 11, 12, 30, *[9] * 7]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3, *range(7)]]
+    assert batch.segments.list == ((0, 5, 0, 0), (5, 9, 5, 5), (9, 16, 9, 9))
     assert batch.before_response.tolist() == [2, 3, 4, 7, 8]
     assert batch.targets.tolist() == [20, 21, 1, 30, 1]
     assert batch.attention_mask is None
 
 
 def test_a_shared_row_by_hand() -> None:
-    """Two such pairs: the second one's segments lie 6 tokens further on, and chosen responses come first."""
+    """Two such pairs: the second one's segments lie 6 tokens further on, and chosen responses come first; 4 tokens of
+    padding."""
     batch = microbatch.make([PAIR, PAIR], [0, 1], Layout.SHARED, 0)
-    assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 30] * 2]
-    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 3] * 2]
-    assert batch.segments.list == ((0, 5, 0, 0), (5, 6, 0, 3), (6, 11, 6, 6), (11, 12, 6, 9))
-    assert batch.segments.tables.query_ends.tolist() == [0, 5, 6, 11, 12]
-    assert batch.segments.tables.key_ends.tolist() == [0, 5, 9, 14, 18]
-    keys = [*range(5), 0, 1, 2, 5, *range(6, 11), 6, 7, 8, 11]
+    assert batch.input_ids.tolist() == [[10, 11, 12, 20, 21, 30] * 2 + [0] * 4]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 3] * 2 + [0, 1, 2, 3]]
+    assert batch.segments.list == (
+        (0, 5, 0, 0),
+        (5, 6, 0, 3),
+        (6, 11, 6, 6),
+        (11, 12, 6, 9),
+        (12, 16, 12, 12),
+    )
+    assert batch.segments.tables.query_ends.tolist() == [0, 5, 6, 11, 12, 16]
+    assert batch.segments.tables.key_ends.tolist() == [0, 5, 9, 14, 18, 22]
+    keys = [*range(5), 0, 1, 2, 5, *range(6, 11), 6, 7, 8, 11, *range(12, 16)]
     assert batch.segments.tables.key_index.tolist() == keys
     assert batch.before_response.tolist() == [2, 3, 4, 8, 9, 10, 2, 5, 8, 11]
     assert batch.targets.tolist() == [20, 21, 1, 20, 21, 1, 30, 1, 30, 1]
@@ -145,8 +167,8 @@ def test_a_shared_row_by_hand() -> None:
 def test_a_response_of_one_token_is_predicted_by_the_prompt_alone() -> None:
     (pair,) = token_pairs_of((3, 2, 1))
     batch = microbatch.make([pair], [0], Layout.SHARED, 0)
-    assert batch.input_ids.tolist() == [[*pair.prompt, pair.chosen[0]]]
-    assert len(batch.segments.list) == 1
+    assert batch.input_ids.tolist() == [[*pair.prompt, pair.chosen[0], *[0] * 4]]
+    assert len(batch.segments.list) == 2, "and the padding"
     assert batch.before_response.tolist() == [2, 3, 2]
 
 

@@ -15,9 +15,10 @@ from transformers import PreTrainedModel
 
 from lidr import machine
 from lidr.config import Layout, Precision
-from lidr.training import choices, cost
+from lidr.training import choices, cost, fitting
 from lidr.training.batching import Batcher, Step
-from lidr.training.choices import Choices, Situation, precision_of, settle
+from lidr.training.choices import Choices, precision_of, settle
+from lidr.training.situation import Situation
 from tests.training.cases import LENGTHS, model, token_pairs_of
 from tests.training.conftest import MakeConfig
 
@@ -242,6 +243,38 @@ def test_less_memory_chunks_logits_then_checkpoints(
     assert {(True, False), (False, True)} < set(found)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"training.token_budget": 2048},
+        {"training.layout": "padded"},
+        {"trainer.strategy": "ddp", "trainer.devices": 2, "processes": "separate"},
+    ],
+)
+def test_a_first_micro_batch_is_longer_only_where_nobody_said_and_gradients_are_apart(
+    tiny: PreTrainedModel,
+    situation: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: dict[str, Any],
+) -> None:
+    unsaid = {"training.token_budget": None}
+    monkeypatch.setattr(cost, "ahead", lambda shape, settings, attended: 24)  # of so small a model it is 0
+    made = chosen_for(tiny, situation(unsaid), tmp_path, monkeypatch, GIB)
+    assert (made.token_budget, made.ahead) == (2048, 24)
+    assert made.reasons[-1] == "a step's first micro-batch up to 2072 tokens: there are no gradients yet"
+    less = (
+        chosen_for(tiny, situation(unsaid), tmp_path, monkeypatch, int(GIB * 0.97**k)) for k in range(340)
+    )
+    tight = next(made for made in less if not made.keep_weights)
+    for other in (
+        tight,
+        chosen_for(tiny, situation({**unsaid, **overrides}), tmp_path, monkeypatch, GIB - 1),
+    ):
+        assert other.ahead == 0
+        assert not any("first micro-batch" in reason for reason in other.reasons)
+
+
 def test_attention_keeps_its_weights_where_they_fit(
     tiny: PreTrainedModel, situation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +292,7 @@ def test_attention_keeps_its_weights_where_they_fit(
     assert not chosen_for(tiny, padded, tmp_path, monkeypatch, 2 * GIB).keep_weights
     on_gpu = replace(situation(), device=torch.device("cuda"))
     batcher = Batcher(PAIRS, 0, Layout.SHARED, 2048)
-    assert not choices._weights(tiny, on_gpu, batcher, choices._fit(tiny, situation(), batcher), [])
+    assert not fitting._weights(tiny, on_gpu, batcher, fitting._fit(tiny, situation(), batcher), [])
 
 
 @pytest.mark.parametrize(
@@ -303,8 +336,8 @@ def test_the_reason_is_logged_and_what_does_not_fit_is_warned_of(
     ("layout", "budget", "divided", "largest"),
     [
         (Layout.PADDED, 88, [[5], [3, 1], [2, 4], [0]], (88, 39)),
-        (Layout.PACKED, 84, [[3, 4], [1, 2, 5], [0]], (82, 54)),
-        (Layout.SHARED, 45, [[2, 3], [5, 1], [4, 0]], (45, 31)),
+        (Layout.PACKED, 84, [[3, 4], [1, 2, 0], [5]], (80, 41)),
+        (Layout.SHARED, 45, [[2, 0], [5], [4, 1], [3]], (40, 34)),
     ],
 )
 def test_the_largest_micro_batch_counts(
@@ -319,4 +352,4 @@ def test_the_largest_micro_batch_counts(
     """
     batcher = Batcher(PAIRS, 0, layout, budget)
     assert batcher.divide(range(len(PAIRS))) == divided
-    assert choices._largest(situation(), batcher) == largest
+    assert fitting._largest(situation(), batcher) == largest

@@ -337,3 +337,20 @@ def test_the_page_holds_what_the_script_prints(capsys: pytest.CaptureFixture[str
     for words, found in ((["--fraction", "0.35"], "time at 35 %"), ([], page)):
         script["main"]([*words, "--write", str(copy)])
         assert found in copy.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("keys", [0, 300])
+def test_what_the_first_micro_batch_may_have_more_is_worth_the_gradients(
+    settings: Settings, keys: int
+) -> None:
+    """To the token: so many more than 500 tokens without gradients in memory, as 500 with them."""
+
+    def kept(tokens: int) -> int:
+        parts = cost.memory(LLAMA_8B, settings, tokens, tokens, Logits.KEPT, checkpointing=False)
+        return parts.total + cost.softmax_bytes(LLAMA_8B, settings, tokens, tokens * keys)
+
+    settings = replace(settings, fused=True, cpu=True)
+    ahead, gradients = cost.ahead(LLAMA_8B, settings, keys), cost.state(LLAMA_8B, settings).gradients
+    assert kept(500 + ahead) - gradients <= kept(500) < kept(500 + ahead + 1) - gradients
+    assert (ahead > 1000) is not settings.lora

@@ -64,4 +64,4 @@ def test_all_ranks_of_a_step_name_its_pairs_and_a_filler_names_none() -> None:
     own = [[m.pairs.tolist() for m in batch.micro_batches] for batch in batches]
     assert sorted(own) == [[[]], [[0]], [[1]]]
     (filler,) = next(batch for batch in batches if not len(batch.micro_batches[0].pairs)).micro_batches
-    assert filler.input_ids.shape == (1, 5), "the shortest pair of the step"
+    assert filler.segments.list[0] == (0, 4, 0, 0), "the shortest pair of the step"
