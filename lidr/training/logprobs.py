@@ -87,11 +87,15 @@ def _from_head(
 @contextmanager
 def _forward_of(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Another forward for a module, inside the model's own: wrappers that gather its weights still work."""
+    own = vars(module).get("forward")  # `fusing`'s
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
 
 
 def _from_logits(model: nn.Module, batch: MicroBatch, keep_weights: bool) -> Float[Tensor, " tokens"]:

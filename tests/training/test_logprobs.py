@@ -1,8 +1,10 @@
 import logging
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from lidr.config import Layout
@@ -61,6 +63,14 @@ def test_the_head_is_as_it_was_after_an_error() -> None:
     with pytest.raises(IndexError):
         response_log_probs(built, batch._replace(input_ids=batch.input_ids + 1000))
     assert "forward" not in vars(built.lm_head)
+
+
+def test_a_heads_own_forward_is_put_back() -> None:
+    """`fusing` gives it one."""
+    built, own = model(), partial(linear, weight=torch.zeros(1, 1))
+    built.lm_head.forward = own
+    response_log_probs(built, padded())
+    assert vars(built.lm_head)["forward"] is own
 
 
 class AllLogits(torch.nn.Module):
