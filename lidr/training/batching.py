@@ -104,14 +104,12 @@ class Batcher:
                 yield microbatch.filler(self.pairs, shortest, self.layout, self.pad_id)
 
     def shares(self, indices: Sequence[int]) -> list[list[list[int]]]:
-        """The micro-batches of each rank: equally many, and those that run at the same time of like length.
+        """The micro-batches of each rank, the longest first: equally many, and those at the same time of like length.
 
         No more passes than the token budget asks for, of as few tokens as first fit can make the longest
         (multifit, Coffman et al. 1978). An empty one is a filler's place.
         """
         bins = self.divide(indices)
-        if self.ranks == 1:
-            return [bins]
         passes = -(-len(bins) // self.ranks)
         low, high = 1, self.token_budget
         while low < high:

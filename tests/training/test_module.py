@@ -28,9 +28,9 @@ BF16 = {"trainer.precision": "bf16"}
 
 
 SPLITS = {  # tokens of a forward pass, and the pairs that go through the model together
-    Layout.PADDED: ((10_000, [5]), (250, [2, 3]), (1, [1, 1, 1, 1, 1])),
-    Layout.PACKED: ((10_000, [5]), (304, [4, 1]), (1, [1, 1, 1, 1, 1])),
-    Layout.SHARED: ((10_000, [5]), (220, [4, 1]), (1, [1, 1, 1, 1, 1])),
+    Layout.PADDED: ((10_000, [5]), (250, [3, 2]), (1, [1, 1, 1, 1, 1])),
+    Layout.PACKED: ((10_000, [5]), (304, [3, 2]), (1, [1, 1, 1, 1, 1])),
+    Layout.SHARED: ((10_000, [5]), (220, [3, 2]), (1, [1, 1, 1, 1, 1])),
 }
 
 

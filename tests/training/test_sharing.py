@@ -38,14 +38,29 @@ def test_every_pair_once_and_every_rank_as_many_passes(
     assert max(map(batcher.tokens, parts)) <= max(map(batcher.tokens, alone))
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(LENGTHS, min_size=1, max_size=12), st.integers(8, 300), LAYOUTS)
-def test_one_rank_has_the_division_of_one_process(
-    lengths: list[tuple[int, int, int]], budget: int, layout: Layout
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LENGTHS, min_size=1, max_size=12), st.integers(8, 300), st.integers(0, 200))
+def test_the_first_micro_batch_alone_may_be_longer(
+    lengths: list[tuple[int, int, int]], budget: int, ahead: int
 ) -> None:
-    batcher = Batcher([pair(each) for each in lengths], 0, layout, budget)
+    batcher = Batcher([pair(each) for each in lengths], 0, Layout.SHARED, budget, ahead=ahead)
     indices = tuple(range(len(lengths)))
-    assert batcher.shares(indices) == [batcher.divide(indices)]
+    ((first, *others),) = batcher.shares(indices)
+    assert (
+        len(others) + 1
+        == len(batcher.divide(indices))
+        <= len(Batcher(batcher.pairs, 0, Layout.SHARED, budget).divide(indices))
+    )
+    assert len(first) == 1 or batcher.tokens(first) <= budget + ahead
+    assert all(len(part) == 1 or batcher.tokens(part) <= budget for part in others)
+
+
+def test_one_process_has_micro_batches_of_like_length_and_the_longest_first() -> None:
+    """Rows of 42, 32, 22 and 12 tokens: 80 would hold 42 + 32 and 22 + 12, but 56 are enough for two."""
+    pairs = [pair((length, 2, 2)) for length in (40, 10, 20, 30)]
+    batcher = Batcher(pairs, 0, Layout.SHARED, 80)
+    assert batcher.divide((0, 1, 2, 3)) == [[0, 3], [2, 1]]
+    assert batcher.shares((0, 1, 2, 3)) == [[[0, 1], [3, 2]]]
 
 
 def test_like_lengths_run_at_the_same_time_and_tokens_are_balanced() -> None:
