@@ -174,7 +174,7 @@ def softmax_bytes(shape: ModelShape, settings: Settings, tokens: int, attended: 
     return shape.layers * shape.heads * settings.compute * (attended + BLOCK * tokens)
 
 
-def ahead(shape: ModelShape, settings: Settings, attended: float) -> int:
+def ahead(shape: ModelShape, settings: Settings, attended: int) -> int:
     """Tokens of a micro-batch, all predicted, that keep as much memory for the backward as the gradients need.
 
     A step's first micro-batch may have these beyond the others: it finds no gradients, and makes them in its
@@ -184,8 +184,7 @@ def ahead(shape: ModelShape, settings: Settings, attended: float) -> int:
         attended: keys of a query, on average, whose weights attention keeps.
     """
     kept = activations(shape, settings, 1, 1, checkpointing=False).total
-    kept += shape.vocabulary * settings.compute
-    kept += round(shape.layers * shape.heads * settings.compute * (attended + BLOCK))
+    kept += shape.vocabulary * settings.compute + softmax_bytes(shape, settings, 1, attended)
     return state(shape, settings).gradients // kept
 
 

@@ -54,7 +54,7 @@ def _batched(
     for budget in budgets:
         batcher = Batcher(situation.pairs, situation.pad_id, layout, budget)
         fit = _fit(model, situation, batcher)
-        fastest = (fit.logits is Logits.KEPT or training.logits is Logits.CHUNKED) and (
+        fastest = (fit.keeps_logits or training.logits is Logits.CHUNKED) and (
             not fit.checkpointing or training.checkpointing is Checkpointing.ALWAYS
         )
         if fit.fits and fastest:
@@ -114,7 +114,7 @@ def _ahead(model: PreTrainedModel, situation: Situation, batcher: Batcher, reaso
     if shape is None or settings.devices > 1:
         return 0
     parts = _parts(situation, batcher)
-    attended = sum(map(batcher.attended, parts)) / sum(map(batcher.tokens, parts))
+    attended = round(sum(map(batcher.attended, parts)) / sum(map(batcher.tokens, parts)))
     ahead = min(batcher.token_budget, cost.ahead(shape, settings, attended))
     if ahead:
         longest = batcher.token_budget + ahead
