@@ -87,6 +87,7 @@ class EngineConfig:
     sampling: SamplingConfig
     vllm: VllmConfig | None = None
     endpoint: EndpointConfig | None = None
+    prompt_lookup: int = 0
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _LATER = frozenset({"pairs.control"})
 _RUNTIME_SUFFIXES = (".prompts.root",)
 _RUNTIME_BENCHMARK = ("batch_size", "include_path")
 # Of the run's engine and of the translator's: how much at once, by how many, and what it may cost.
-_RUNTIME_ENGINE = ("batch_size", "token_budget", "processes", "vllm", "endpoint")
+_RUNTIME_ENGINE = ("batch_size", "token_budget", "prompt_lookup", "processes", "vllm", "endpoint")
 _DEFINES_AN_ANSWER = ("endpoint.model", "endpoint.api")
 
 

@@ -12,13 +12,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from lidr.engines.cohort import Cohort, KeysValues, Prefix
+from lidr.engines.queries import Group, Queries
 
 CACHED = "lidr_cached"
-_KEYS_AT_ONCE = 256
+# Beyond these the kernels of the CPU divide a sum, by how many keys there are; of few queries in fp32 they never do.
+_KEYS_AT_ONCE = {torch.bfloat16: 1024, torch.float32: 256}
 _FEW_QUERIES = 3
 
 
@@ -58,8 +60,8 @@ class Prompts:
 
     def __init__(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> None:
         self.cohort, self.prefixes = cohort, prefixes
-        self.lengths: list[int] = cohort.lengths.tolist()
-        device, pairs = cohort.lengths.device, zip(self.lengths, prefixes, strict=True)
+        self.lengths, device = cohort.lengths, cohort.tokens.device
+        pairs = zip(self.lengths, prefixes, strict=True)
         self._masks = [_causal_mask(length - len(prefix), length, device) for length, prefix in pairs]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -81,20 +83,26 @@ class Prompts:
 
 
 class Newest:
-    """The newest token of each row of some cohorts, cohort after cohort; what is left of the row is padding."""
+    """The newest token of each row of some cohorts and the guesses behind it; what is left of the row is padding.
 
-    def __init__(self, cohorts: Sequence[Cohort]) -> None:
-        self.cohorts = cohorts
+    Args:
+        even: a token's attention is the same bits with guesses behind it as without.
+    """
+
+    def __init__(self, queries: Sequence[Queries], even: bool = False) -> None:
+        self.queries, self.even = queries, even
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
         rows, new_keys, new_values = (t[0].transpose(0, 1) for t in (query * scale, key, value))
         out = query.new_zeros(1, *rows.shape)
         start = 0
-        for cohort in self.cohorts:
-            own = slice(start, start + len(cohort))
-            kept = cohort.append(layer, new_keys[own], new_values[own])
-            out[0, own] = _one_query(rows[own], kept, cohort.mask(query.dtype))
+        for queries in self.queries:
+            own = slice(start, start + len(queries))
+            places = queries.places(new_keys.shape[1])
+            kept = queries.cohort.append(layer, places, new_keys[own], new_values[own])
+            for group in queries.groups:
+                _attend(rows[own], kept, group, self.even, out[0, own])
             start = own.stop
         return out
 
@@ -115,25 +123,42 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
     )
 
 
-def _one_query(query: Tensor, kept: KeysValues, mask: Tensor) -> Tensor:
-    """Attention of one token of each row, (rows, heads, width); heads that share keys read them once."""
+def _attend(query: Tensor, kept: KeysValues, group: Group, even: bool, out: Tensor) -> None:
+    """Attention of a group's tokens among those of its cohort, (time, heads, width).
+
+    Heads that share keys read them once, and so do the tokens of a row.
+    """
+    if group.rows is not None:
+        kept = KeysValues(*(t.index_select(0, group.rows) for t in kept))
     rows, kv_heads, room, width = kept.keys.shape
     keys, values = (t.view(rows * kv_heads, room, width) for t in kept)
-    grouped = query.reshape(rows * kv_heads, -1, width)
+    own = query[:, None] if group.taken is None else query[group.taken]
+    by_head = own.unflatten(2, (kv_heads, -1)).permute(0, 2, 3, 1, 4)
+    shape = by_head.shape[:4]
+    grouped = _filled_up(by_head.reshape(rows * kv_heads, -1, width), even)
     scores = torch.bmm(grouped, keys.transpose(1, 2))
-    scores.view(rows, kv_heads, -1, room).add_(mask)
-    return _weighted(torch.softmax(scores, -1), values).view(rows, -1, width)
+    scores[:, : shape[2] * shape[3]].view(*shape, room).add_(group.mask(query.dtype))
+    found = _weighted(torch.softmax(scores, -1), values)[:, : shape[2] * shape[3]].view(*shape, width)
+    found = found.permute(0, 3, 1, 2, 4).reshape(rows * shape[3], -1, width)
+    if group.taken is None:
+        out.copy_(found)
+    else:
+        out[group.put] = found[group.wanted]
+
+
+def _filled_up(queries: Tensor, even: bool) -> Tensor:
+    """Enough queries for the kernels to make the sums of more."""
+    few = queries.shape[1] <= _FEW_QUERIES and queries.dtype != torch.bfloat16
+    return pad(queries, (0, 0, 0, _FEW_QUERIES + 1 - queries.shape[1])) if even and few else queries
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
-    """weights @ values, a fixed number of keys at a time.
-
-    From 4 queries on, the product of all of them at once would split its sum by their number.
-    """
-    if weights.shape[1] <= _FEW_QUERIES or weights.shape[2] <= _KEYS_AT_ONCE:
+    """weights @ values, as many keys at a time as one sum is made of, however many there are."""
+    step = _KEYS_AT_ONCE.get(weights.dtype, 256)
+    few = weights.dtype == torch.float32 and weights.shape[1] <= _FEW_QUERIES
+    if few or weights.shape[2] <= step:
         return torch.bmm(weights, values)
-    starts = range(0, weights.shape[2], _KEYS_AT_ONCE)
-    parts = [slice(start, start + _KEYS_AT_ONCE) for start in starts]
+    parts = [slice(start, start + step) for start in range(0, weights.shape[2], step)]
     total = torch.bmm(weights[:, :, parts[0]], values[:, parts[0]])
     for part in parts[1:]:
         total += torch.bmm(weights[:, :, part], values[:, part])

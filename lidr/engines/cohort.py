@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from lidr.engines.queries import Queries
 
 BLOCK = 64  # tokens
 
@@ -41,22 +43,21 @@ class Cohort:
     """Rows that are answered together.
 
     Attributes:
-        prompts: token ids of each row's prompt, a shared prefix included.
         lengths: tokens of each row whose keys and values are there.
+        newest: the token of each row that comes next and has none yet.
+        guesses: tokens that may stand behind it, for the next pass to look at.
         tokens: prompt and answer of each row; past its end the row's first token stands.
         layers: by layer index, filled by the first forward pass.
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
-        longest = max(map(len, prompts))
-        self.room = _rounded(longest + 1)
-        self.lengths = torch.tensor([len(p) for p in prompts], device=device)
+        self.lengths = [len(p) for p in prompts]
+        self.newest: list[int] = []
+        self.guesses: list[Sequence[int]] = [()] * len(prompts)
+        self.room = _rounded(max(self.lengths) + 1)
         padded = [[*p, *([p[0]] * (self.room - len(p)))] for p in prompts]
         self.tokens: Int[Tensor, "rows room"] = torch.tensor(padded, device=device)
         self.layers: dict[int, KeysValues] = {}
-        self._longest = longest
-        self._mask: dict[torch.dtype, Tensor] = {}
-        self._places: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -79,12 +80,18 @@ class Cohort:
         self.layers[layer] = KeysValues(like.new_zeros(shape), like.new_zeros(shape))
         return self.layers[layer]
 
-    def append(self, layer: int, key: Tensor, value: Tensor) -> KeysValues:
-        """A layer's keys and values with those of each row's newest token, (rows, kv_heads, width), behind them."""
+    def queries(self) -> Queries:
+        """What the next pass computes; makes room for it, and for a token more."""
+        furthest = max(n + len(g) for n, g in zip(self.lengths, self.guesses, strict=True))
+        self._make_room(max(self.room, _rounded(furthest + 2)))
+        return Queries(self)
+
+    def append(self, layer: int, places: Int[Tensor, " time*kv_heads"], key: Tensor, value: Tensor) -> KeysValues:
+        """A layer's keys and values with those of new tokens, (time, kv_heads, width), where these belong."""
         kept = self.layers[layer]
         for old, new in zip(kept, (key, value), strict=True):
             width = new.shape[2]
-            old.view(-1, width).index_copy_(0, self._newest_places(new.shape[1]), new.reshape(-1, width))
+            old.view(-1, width).index_copy_(0, places, new.reshape(-1, width))
         return kept
 
     def join(self, other: Cohort) -> None:
@@ -93,61 +100,39 @@ class Cohort:
         for cohort in (self, other):
             cohort._make_room(room)
         self.tokens = torch.cat([self.tokens, other.tokens])
-        self.lengths = torch.cat([self.lengths, other.lengths])
+        self.lengths += other.lengths
+        self.newest += other.newest
+        self.guesses += other.guesses
         for layer, kept in self.layers.items():
             self.layers[layer] = KeysValues(
                 *(torch.cat(pair) for pair in zip(kept, other.layers[layer], strict=True))
             )
-        self._longest = max(self._longest, other._longest)
-        self._changed()
 
-    def add(self, chosen: Int[Tensor, " rows"]) -> None:
-        """Puts a token behind each row; its keys and values follow with the next pass."""
-        self.tokens.scatter_(1, self.lengths[:, None], chosen[:, None])
+    def begin(self, chosen: Sequence[int]) -> None:
+        """Puts the first token of its answer behind each prompt."""
+        self.newest = list(chosen)
+        self._write([[token] for token in chosen])
 
-    def newest(self) -> Int[Tensor, " rows"]:
-        """The token of each row that has no keys and values yet."""
-        return self.tokens.gather(1, self.lengths[:, None])[:, 0]
+    def go_on(self, written: Sequence[Sequence[int]]) -> None:
+        """Puts what a pass led to behind each row: the guesses that were right, and a token more."""
+        self.lengths = [length + len(ids) for length, ids in zip(self.lengths, written, strict=True)]
+        self.newest = [ids[-1] for ids in written]
+        self.guesses = [()] * len(self)
+        self._write(written)
 
-    def mask(self, dtype: torch.dtype) -> Float[Tensor, "rows 1 1 room"]:
-        """What is added to scores, so that a row's newest token sees itself and what comes before it."""
-        found = self._mask.get(dtype)
-        if found is None:
-            hidden: Bool[Tensor, "rows room"] = (
-                torch.arange(self.room, device=self.lengths.device) > self.lengths[:, None]
-            )
-            found = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-            found = self._mask[dtype] = found.masked_fill_(hidden, -torch.inf)[:, None, None]
-        return found
-
-    def _newest_places(self, kv_heads: int) -> Int[Tensor, " rows*kv_heads"]:
-        """Where the newest token's keys lie among all keys of a layer."""
-        found = self._places.get(kv_heads)
-        if found is None:
-            device = self.lengths.device
-            rows = torch.arange(len(self), device=device)[:, None] * kv_heads
-            heads = rows + torch.arange(kv_heads, device=device)
-            found = self._places[kv_heads] = (heads * self.room + self.lengths[:, None]).flatten()
-        return found
-
-    def _changed(self) -> None:
-        """Rows, lengths or room are others now."""
-        self._mask.clear()
-        self._places.clear()
-
-    def seen(self) -> None:
-        """The newest tokens have keys and values now; makes room for one more."""
-        self._changed()
-        self.lengths = self.lengths + 1
-        self._longest += 1
-        if self._longest == self.room:
-            self._make_room(self.room + BLOCK)
+    def _write(self, written: Sequence[Sequence[int]]) -> None:
+        """Tokens of each row, the last of them its newest."""
+        rows = [row for row, ids in enumerate(written) for _ in ids]
+        ends = zip(self.lengths, written, strict=True)
+        places = [end - len(ids) + i for end, ids in ends for i in range(1, len(ids) + 1)]
+        values = [token for ids in written for token in ids]
+        index = torch.tensor([rows, places, values], device=self.tokens.device)
+        self.tokens[index[0], index[1]] = index[2]
 
     def _make_room(self, room: int) -> None:
         more, self.room = room - self.room, room
         if not more:
             return
-        self._changed()
         self.tokens = torch.cat([self.tokens, self.tokens[:, :1].expand(-1, more)], dim=1)
         for layer, kept in self.layers.items():
             zeros = kept.keys.new_zeros(*kept.keys.shape[:2], more, kept.keys.shape[3])
@@ -156,14 +141,15 @@ class Cohort:
     def drop(self, row: int) -> None:
         """Takes a row out; the last one takes its place."""
         last = len(self) - 1
-        self._changed()
         if row != last:
             for kept in self.layers.values():
                 kept.keys[row], kept.values[row] = kept.keys[last], kept.values[last]
             self.tokens[row] = self.tokens[last]
-            self.lengths[row] = self.lengths[last]
+        for own in (self.lengths, self.newest, self.guesses):
+            own[row] = own[last]
+            own.pop()
         self.layers = {layer: KeysValues(*(t[:last] for t in kept)) for layer, kept in self.layers.items()}
-        self.tokens, self.lengths = self.tokens[:last], self.lengths[:last]
+        self.tokens = self.tokens[:last]
 
 
 def _rounded(tokens: int) -> int:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from lidr.attention_interface import base_model
 from lidr.engines.cached_attention import CACHED, Newest, Pass, Prompts
 from lidr.engines.cohort import NO_PREFIX, Cohort, KeysValues, Prefix
+from lidr.engines.queries import Queries
 
 _ROWS_A_THREAD = 4
 
@@ -52,17 +53,18 @@ class Decoder:
         cohort = Cohort(prompts, self.device)
         return cohort, self._prompts(cohort, prefixes)
 
-    def step(self, cohorts: Sequence[Cohort]) -> Float[Tensor, "rows vocabulary"]:
-        """The logits after the newest token of each row, cohort after cohort."""
-        tokens = torch.cat([cohort.newest() for cohort in cohorts])
-        positions = torch.cat([cohort.lengths for cohort in cohorts])
-        logits = self._forward(tokens, positions, Newest(cohorts), torch.arange(len(tokens)))
-        for cohort in cohorts:
-            cohort.seen()
-        return logits
+    def step(self, queries: Sequence[Queries], even: bool = False) -> Float[Tensor, "time vocabulary"]:
+        """The logits after each row's newest token and after its guesses, cohort after cohort.
+
+        Args:
+            even: a token's logits are the same bits with other guesses, or none.
+        """
+        tokens = torch.cat([own.tokens for own in queries])
+        positions = torch.cat([own.positions for own in queries])
+        return self._forward(tokens, positions, Newest(queries, even), torch.arange(len(tokens)))
 
     def _prompts(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> Tensor:
-        own = [slice(len(p), end) for p, end in zip(prefixes, cohort.lengths.tolist(), strict=True)]
+        own = [slice(len(p), end) for p, end in zip(prefixes, cohort.lengths, strict=True)]
         tokens = torch.cat([row[place] for row, place in zip(cohort.tokens, own, strict=True)])
         positions = torch.cat([torch.arange(p.start, p.stop, device=self.device) for p in own])
         last = torch.tensor([p.stop - p.start for p in own]).cumsum(0) - 1

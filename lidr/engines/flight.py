@@ -21,6 +21,7 @@ from lidr.engines.choosing import choose, penalise
 from lidr.engines.cohort import NO_PREFIX, Cohort, Prefix
 from lidr.engines.decoder import Decoder
 from lidr.engines.endings import Endings
+from lidr.engines.lookup import Lookup, agreed
 from lidr.engines.prepare import Prepared
 from lidr.engines.seeds import request_seed
 
@@ -31,6 +32,7 @@ _COHORTS = 3  # at most
 _CALLS_BYTES = 4 * 2**20
 _PREFIXES = 16  # at most, whose keys and values are kept
 _PROMPT_TOKENS = 8192  # of the prompts that are admitted together
+_BOLD = 8  # rows that are so few that a pass takes as long with more tokens
 _FIRST_ANSWER = 64  # tokens that an admission leaves room for
 
 
@@ -40,7 +42,18 @@ class Row:
 
     prepared: Prepared
     generator: torch.Generator | None
+    lookup: Lookup | None
     ids: list[int] = field(default_factory=list)
+
+    def guess(self, bold: bool) -> list[int]:
+        """Tokens that may come next, as far as there is room for one more behind them."""
+        return [] if self.lookup is None else self.lookup.guess(self.prepared.limit - len(self.ids) - 1, bold)
+
+    def add(self, token: int) -> None:
+        """What the model wrote."""
+        self.ids.append(token)
+        if self.lookup is not None:
+            self.lookup.add(token)
 
 
 class Flight:
@@ -50,6 +63,7 @@ class Flight:
         batch_size: rows at most.
         token_budget: tokens whose keys and values are held, at most; one cohort may exceed it.
         seed: of the engine, for sampling.
+        guesses: tokens that are guessed for a row at a time, at most.
     """
 
     def __init__(
@@ -60,9 +74,13 @@ class Flight:
         batch_size: int,
         token_budget: int,
         seed: int,
+        guesses: int,
     ) -> None:
         self.decoder, self.endings, self.sampling = decoder, endings, sampling
         self.batch_size, self.token_budget, self.seed = batch_size, token_budget, seed
+        self.guesses = guesses
+        # A draw can only be made where it counts, and a penalty ends repetitions.
+        self._looks_up = guesses > 0 and sampling.temperature == 0 and sampling.repetition_penalty == 1
         self.waiting: deque[Prepared] = deque()
         self._cohorts: list[Cohort] = []
         self._rows: list[list[Row]] = []
@@ -83,7 +101,7 @@ class Flight:
 
     @torch.inference_mode()
     def advance(self) -> list[Completion]:
-        """Admits what there is room for, then writes a token of every row; returns the answers that ended."""
+        """Admits what there is room for, then writes tokens of every row; returns the answers that ended."""
         ended: list[Completion] = []
         enough = max(1, self.batch_size // _ADMITTED)
         while self.waiting and self.free >= min(enough, len(self.waiting)):
@@ -94,9 +112,23 @@ class Flight:
             ended += self._admit(group)
         self._shrink()
         self._join()
-        if self._cohorts:
-            logits = self.decoder.step(self._cohorts)
-            ended += self._take(torch.split(logits, [len(c) for c in self._cohorts]), 0)
+        return ended + self._step() if self._cohorts else ended
+
+    def _step(self) -> list[Completion]:
+        """A token of every row at least: its guesses are looked at together with it."""
+        bold = self.rows <= _BOLD
+        for cohort, rows in zip(self._cohorts, self._rows, strict=True):
+            cohort.guesses = [row.guess(bold) for row in rows]
+        queries = [cohort.queries() for cohort in self._cohorts]
+        logits = torch.split(self.decoder.step(queries, self._looks_up), [len(own) for own in queries])
+        ended: list[Completion] = []
+        for cohort, rows, own, asked in zip(self._cohorts, self._rows, logits, queries, strict=True):
+            chosen = iter(self._choose(own, cohort.tokens, rows))
+            each = [[next(chosen) for _ in range(count)] for count in asked.counts]
+            written = [agreed(g, ids) for g, ids in zip(cohort.guesses, each, strict=True)]
+            cohort.go_on(written)
+            ended += self._let_go(cohort, rows, written)
+        self._land()
         return ended
 
     def _next_group(self, size: int) -> list[Prepared]:
@@ -113,9 +145,14 @@ class Flight:
     def _admit(self, group: list[Prepared]) -> list[Completion]:
         prefixes = [self._shared(tuple(p.prompt[: p.shared])) for p in group]
         cohort, logits = self.decoder.admit([p.prompt for p in group], prefixes)
+        rows = [Row(p, self._generator(p), self._lookup(p)) for p in group]
+        chosen = self._choose(logits, cohort.tokens, rows)
+        cohort.begin(chosen)
+        ended = self._let_go(cohort, rows, [[token] for token in chosen])
         self._cohorts.append(cohort)
-        self._rows.append([Row(p, self._generator(p)) for p in group])
-        return self._take((logits,), len(self._cohorts) - 1)
+        self._rows.append(rows)
+        self._land()
+        return ended
 
     def _shared(self, ids: tuple[int, ...]) -> Prefix:
         """What some prompts begin with, computed once while it is among the last few that were asked for."""
@@ -130,31 +167,38 @@ class Flight:
             return None
         return torch.Generator().manual_seed(request_seed(self.seed, prepared.request.key))
 
-    def _take(self, logits: tuple[Tensor, ...], first: int) -> list[Completion]:
-        """Chooses the next token of each row of the cohorts from `first` on, and lets go of rows that end."""
-        ended: list[Completion] = []
-        for index, own in enumerate(logits, start=first):
-            cohort, rows = self._cohorts[index], self._rows[index]
-            penalised = penalise(own, cohort.tokens, self.sampling.repetition_penalty)
-            chosen = choose(penalised, self.sampling, [row.generator for row in rows])
-            cohort.add(chosen)
-            ended += self._let_go(cohort, rows, chosen.tolist())
-        alive = [i for i, rows in enumerate(self._rows) if rows]
-        self._cohorts, self._rows = [self._cohorts[i] for i in alive], [self._rows[i] for i in alive]
-        return ended
+    def _lookup(self, prepared: Prepared) -> Lookup | None:
+        return Lookup(prepared.prompt, self.guesses) if self._looks_up else None
 
-    def _let_go(self, cohort: Cohort, rows: list[Row], chosen: list[int]) -> list[Completion]:
+    def _choose(self, logits: Tensor, seen: Tensor, rows: list[Row]) -> list[int]:
+        """The next token after each of those that were computed."""
+        penalised = penalise(logits, seen, self.sampling.repetition_penalty)
+        return choose(penalised, self.sampling, [row.generator for row in rows]).tolist()
+
+    def _let_go(self, cohort: Cohort, rows: list[Row], written: list[list[int]]) -> list[Completion]:
+        """Gives each row its tokens; takes those that end, maybe before the last of them, out of the cohort."""
         ended: list[Completion] = []
         for place in reversed(range(len(rows))):
-            row = rows[place]
-            row.ids.append(chosen[place])
-            completion = self.endings.completion(row.prepared.request, row.ids, row.prepared.limit)
+            completion = self._grown(rows[place], written[place])
             if completion is not None:
                 ended.append(completion)
                 cohort.drop(place)
                 rows[place] = rows[-1]
                 rows.pop()
         return ended
+
+    def _grown(self, row: Row, tokens: list[int]) -> Completion | None:
+        for token in tokens:
+            row.add(token)
+            completion = self.endings.completion(row.prepared.request, row.ids, row.prepared.limit)
+            if completion is not None:
+                return completion
+        return None
+
+    def _land(self) -> None:
+        """Forgets cohorts without rows."""
+        alive = [i for i, rows in enumerate(self._rows) if rows]
+        self._cohorts, self._rows = [self._cohorts[i] for i in alive], [self._rows[i] for i in alive]
 
     def _join(self) -> None:
         """Joins neighbours by length where their padding costs less than a cohort's calls, or there are too many."""

@@ -83,4 +83,6 @@ def engine_of(
     chat = ChatFormat(tokenizer, model.system_prompt)
     loaded = load_model(path, model.precision, torch_device(place.accelerator), model.revision)
     check_vocabulary(loaded, tokenizer, path)
-    return TransformersEngine(loaded, chat, engine.batch_size, engine.token_budget, place.seed, section)
+    return TransformersEngine(
+        loaded, chat, engine.batch_size, engine.token_budget, place.seed, section, engine.prompt_lookup
+    )

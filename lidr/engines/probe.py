@@ -45,8 +45,8 @@ def disagreement(model: PreTrainedModel, prompts: Sequence[Sequence[int]], atten
     decoder = Decoder(model)
     try:
         cohort, first = decoder.admit(pair, [NO_PREFIX, NO_PREFIX])
-        cohort.add(torch.tensor([ids[-1] for ids in pair], device=model.device))
-        found = torch.cat([first, decoder.step([cohort])])
+        cohort.begin([ids[-1] for ids in pair])
+        found = torch.cat([first, decoder.step([cohort.queries()])])
     except Exception as error:  # whatever the model's own code raises
         if ran_out(error):
             raise

@@ -46,6 +46,7 @@ class TransformersEngine:
         token_budget: tokens whose keys and values are held, at most; None for what fits into memory.
         seed: for sampling.
         section: where the engine stands in the configuration, for messages.
+        prompt_lookup: tokens of a greedy answer that are guessed at a time, at most; 0 for none.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class TransformersEngine:
         token_budget: int | None = None,
         seed: int = 0,
         section: str = "engine",
+        prompt_lookup: int = 15,
     ) -> None:
         self.model, self.chat = model, chat
+        self.prompt_lookup = prompt_lookup
         self.batch_size, self.seed, self.section = batch_size, seed, section
         self._budget = token_budget
         self._endings = Endings(chat, stop_ids(model, chat))
@@ -127,7 +130,13 @@ class TransformersEngine:
 
     def _take_off(self, sampling: SamplingConfig) -> Flight:
         return Flight(
-            Decoder(self.model), self._endings, sampling, self.batch_size, self._token_budget(), self.seed
+            Decoder(self.model),
+            self._endings,
+            sampling,
+            self.batch_size,
+            self._token_budget(),
+            self.seed,
+            self.prompt_lookup,
         )
 
     def _supports(self, requests: list[Prepared]) -> bool:
