@@ -19,6 +19,7 @@ from lidr.printable import short
 
 ITERATION = "{iteration}"
 _VLLM_TEMPERATURE = 2.0
+MOST_GUESSES = 63
 
 
 def violations(config: RunConfig) -> Iterator[LidrError]:
@@ -35,6 +36,8 @@ def one_engine(engine: EngineConfig, where: str) -> Iterator[LidrError]:
     yield from at_most(1024)(where, {"processes": engine.processes})
     if engine.token_budget is not None:
         yield from POSITIVE(where, {"token_budget": engine.token_budget})
+    yield from AT_LEAST_ZERO(where, {"prompt_lookup": engine.prompt_lookup})
+    yield from at_most(MOST_GUESSES)(where, {"prompt_lookup": engine.prompt_lookup})
     yield from _sampling(engine.sampling, f"{where}.sampling")
     yield from _section(engine, where)
     if engine.vllm is not None:
@@ -42,6 +45,12 @@ def one_engine(engine: EngineConfig, where: str) -> Iterator[LidrError]:
         yield from SHARE(f"{where}.vllm", {"memory_share": engine.vllm.memory_share})
     if engine.endpoint is not None:
         yield from _endpoint(engine.endpoint, f"{where}.endpoint")
+        if engine.prompt_lookup:
+            yield LidrError(
+                f"{engine.prompt_lookup} tokens at a time: what a server guesses is its own affair",
+                where=f"{where}.prompt_lookup",
+                instead=f"type {where}.prompt_lookup=0",
+            )
         if engine.processes > 1:
             yield LidrError(
                 f"{engine.processes} processes would share no server's limits",

@@ -8,6 +8,7 @@ to know.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +23,7 @@ CACHED = "lidr_cached"
 # Beyond these the kernels of the CPU divide a sum, by how many keys there are; of few queries in fp32 they never do.
 _KEYS_AT_ONCE = {torch.bfloat16: 1024, torch.float32: 256}
 _FEW_QUERIES = 3
+_QUERIES_AT_ONCE = 256
 
 
 class Pass(Protocol):
@@ -60,24 +62,22 @@ class Prompts:
 
     def __init__(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> None:
         self.cohort, self.prefixes = cohort, prefixes
-        self.lengths, device = cohort.lengths, cohort.tokens.device
-        pairs = zip(self.lengths, prefixes, strict=True)
-        self._masks = [_causal_mask(length - len(prefix), length, device) for length, prefix in pairs]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
         kept = self.cohort.begin_layer(layer, key)
         out = query.new_zeros(1, query.shape[2], query.shape[1], query.shape[3])
+        causal = _in_blocks if query.dtype == torch.bfloat16 and query.device.type == "cpu" else _causal
         start = 0
-        for row, (length, prefix) in enumerate(zip(self.lengths, self.prefixes, strict=True)):
+        for row, (length, prefix) in enumerate(zip(self.cohort.lengths, self.prefixes, strict=True)):
             before = len(prefix)
             own = slice(start, start + length - before)
             for kind, new in enumerate((key, value)):
                 if before:
                     kept[kind][row, :, :before] = prefix.layers[layer][kind][0]
                 kept[kind][row, :, before:length] = new[0, :, own]
-            keys, values = (t[row : row + 1, :, :length] for t in kept)
-            out[:, own] = _causal(query[:, :, own], keys, values, self._masks[row], scale).transpose(1, 2)
+            keys, values = (t[row, :, :length] for t in kept)
+            out[0, own] = causal(query[0, :, own], keys, values, scale)
             start = own.stop
         return out
 
@@ -107,20 +107,51 @@ class Newest:
         return out
 
 
-def _causal_mask(new: int, length: int, device: torch.device) -> Tensor | None:
-    """Which tokens of a sequence its last `new` ones see; None where these are all of it."""
-    if new == length:
-        return None
+def _causal(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Attention of the last tokens of a sequence to all of it.
+
+    Args:
+        query: (heads, new, width).
+        keys, values: (kv_heads, length, width).
+
+    Returns:
+        (new, heads, width).
+    """
+    new, length = query.shape[1], keys.shape[1]
+    mask = None if new == length else _seen(new, length, query.device)
+    keys, values = (t.repeat_interleave(len(query) // len(keys), dim=0)[None] for t in (keys, values))
+    found = scaled_dot_product_attention(
+        query[None], keys, values, attn_mask=mask, is_causal=mask is None, scale=scale
+    )
+    return found[0].transpose(0, 1)
+
+
+@lru_cache(maxsize=64)
+def _seen(new: int, length: int, device: torch.device) -> Tensor:
+    """Which tokens of a sequence its last `new` ones see."""
     return torch.ones(new, length, dtype=torch.bool, device=device).tril(length - new)
 
 
-def _causal(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Attention of the last tokens of one sequence to all of it."""
-    groups = query.shape[1] // key.shape[1]
-    key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
-    return scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale
-    )
+def _in_blocks(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """As `_causal`, some queries at a time, in two thirds of its time in bf16 on a CPU."""
+    kv_heads, length, width = keys.shape
+    new = query.shape[1]
+    query = (query * scale).view(kv_heads, -1, new, width)
+    out = query.new_empty(new, kv_heads, query.shape[1], width)
+    for start in range(0, new, _QUERIES_AT_ONCE):
+        end = min(start + _QUERIES_AT_ONCE, new)
+        seen, size = length - new + end, end - start
+        scores = torch.bmm(query[:, :, start:end].flatten(1, 2), keys[:, :seen].transpose(1, 2))
+        scores.view(kv_heads, -1, size, seen)[..., -size:].add_(_hidden(size, query.dtype))
+        found = torch.bmm(torch.softmax(scores, -1), values[:, :seen])
+        out[start:end] = found.view(kv_heads, -1, size, width).permute(2, 0, 1, 3)
+    return out.flatten(1, 2)
+
+
+@lru_cache(maxsize=_QUERIES_AT_ONCE)
+def _hidden(size: int, dtype: torch.dtype) -> Tensor:
+    """What is added to scores of tokens among themselves."""
+    return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
 
 
 def _attend(query: Tensor, kept: KeysValues, group: Group, even: bool, out: Tensor) -> None:
@@ -133,7 +164,7 @@ def _attend(query: Tensor, kept: KeysValues, group: Group, even: bool, out: Tens
     rows, kv_heads, room, width = kept.keys.shape
     keys, values = (t.view(rows * kv_heads, room, width) for t in kept)
     own = query[:, None] if group.taken is None else query[group.taken]
-    by_head = own.unflatten(2, (kv_heads, -1)).permute(0, 2, 3, 1, 4)
+    by_head = own.reshape(rows, own.shape[1], kv_heads, -1, width).permute(0, 2, 3, 1, 4)
     shape = by_head.shape[:4]
     grouped = _filled_up(by_head.reshape(rows * kv_heads, -1, width), even)
     scores = torch.bmm(grouped, keys.transpose(1, 2))

@@ -45,7 +45,7 @@ class Cohort:
     Attributes:
         lengths: tokens of each row whose keys and values are there.
         newest: the token of each row that comes next and has none yet.
-        guesses: tokens that may stand behind it, for the next pass to look at.
+        guesses: tokens that may stand behind it, for the next pass to look at; none after one.
         tokens: prompt and answer of each row; past its end the row's first token stands.
         layers: by layer index, filled by the first forward pass.
     """
@@ -86,7 +86,9 @@ class Cohort:
         self._make_room(max(self.room, _rounded(furthest + 2)))
         return Queries(self)
 
-    def append(self, layer: int, places: Int[Tensor, " time*kv_heads"], key: Tensor, value: Tensor) -> KeysValues:
+    def append(
+        self, layer: int, places: Int[Tensor, " time*kv_heads"], key: Tensor, value: Tensor
+    ) -> KeysValues:
         """A layer's keys and values with those of new tokens, (time, kv_heads, width), where these belong."""
         kept = self.layers[layer]
         for old, new in zip(kept, (key, value), strict=True):
@@ -145,9 +147,10 @@ class Cohort:
             for kept in self.layers.values():
                 kept.keys[row], kept.values[row] = kept.keys[last], kept.values[last]
             self.tokens[row] = self.tokens[last]
-        for own in (self.lengths, self.newest, self.guesses):
+        for own in (self.lengths, self.newest):
             own[row] = own[last]
             own.pop()
+        self.guesses.pop(row)
         self.layers = {layer: KeysValues(*(t[:last] for t in kept)) for layer, kept in self.layers.items()}
         self.tokens = self.tokens[:last]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_REPEATED = 4  # tokens that have to stand there again
+_REPEATED = 3  # tokens that have to stand there again
 # A guess for as many tokens that repeat, and how few are not worth a row's own attention calls. By simulation over
 # SmolLM2's translations 19 of 20 are right then; where few rows are under way, wrong ones cost nothing.
 _CAREFUL, _FEWEST = 4, 3

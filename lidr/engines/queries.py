@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 # A row's queries are filled up to one of these, so that few calls are made and few sums in vain.
 _SIZES = (1, 4, 8, 16, 32, 64)
-MOST_GUESSES = _SIZES[-1] - 1
 
 
 class Group:
@@ -61,7 +60,9 @@ class Queries:
         self.tokens = self._integers(token for newest, more in pairs for token in (newest, *more))
         self._rows = self._integers(row for row, count in enumerate(self.counts) for _ in range(count))
         self.positions = self._integers(
-            length + i for length, count in zip(cohort.lengths, self.counts, strict=True) for i in range(count)
+            length + i
+            for length, count in zip(cohort.lengths, self.counts, strict=True)
+            for i in range(count)
         )
         self.groups = list(self._divided())
         self._places: dict[int, Tensor] = {}

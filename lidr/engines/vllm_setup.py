@@ -105,6 +105,8 @@ def arguments(
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    if engine.prompt_lookup:
+        values["speculative_config"] = {"method": "ngram", "num_speculative_tokens": engine.prompt_lookup}
     if is_adapter(path):
         values |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": lora_rank(path)}
     if accelerator is Accelerator.CPU and not os.environ.get(_CPU_CACHE_VARIABLE):

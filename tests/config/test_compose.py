@@ -228,8 +228,27 @@ def test_what_several_devices_rule_out(trainer: str, override: str, what: str, i
     compose_run([f"trainer={trainer}", "trainer.devices=1", override])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "where", "instead"),
+    [
+        (["engine.prompt_lookup=-1"], "engine.prompt_lookup: -1", "0 or greater"),
+        (["engine.prompt_lookup=64"], "engine.prompt_lookup: 64", "at most 63"),
+        (
+            ["engine=openai", "engine.endpoint.model='m{iteration}'", "engine.prompt_lookup=4"],
+            "engine.prompt_lookup: 4 tokens at a time",
+            "type engine.prompt_lookup=0",
+        ),
+    ],
+)
+def test_what_prompt_lookup_cannot_be(overrides: list[str], where: str, instead: str) -> None:
+    (line,) = problems(*overrides)
+    assert where in line
+    assert instead in line
+
+
 def test_identity_leaves_out_where_and_how() -> None:
     base = identity(compose_run([]))
+    assert identity(compose_run(["engine.prompt_lookup=0"])) == base
     for override in ("paths.outputs=/elsewhere", "trainer.threads=7", "tracking=none", "processes=inline"):
         assert identity(compose_run([override])) == base
     for override in ("trainer.strategy=ddp", "trainer.accelerator=cuda"):

@@ -273,10 +273,10 @@ def test_running_out_of_memory_names_the_batch_and_keeps_what_was_answered(
 ) -> None:
     real, steps = Decoder.step, iter(range(99))
 
-    def step(self: Decoder, cohorts: Any) -> Any:
+    def step(self: Decoder, *asked: Any) -> Any:
         if next(steps) == 40:
             raise error
-        return real(self, cohorts)
+        return real(self, *asked)
 
     found: list[Completion] = []
     asked = TransformersEngine(tiny.model(), chat, 4, section="translator.engine")

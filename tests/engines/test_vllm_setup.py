@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ def test_precision_and_device(folder: Path) -> None:
     assert (values["dtype"], values["revision"], values["tokenizer_revision"]) == ("bfloat16", "main", "main")
     assert values["max_num_batched_tokens"] is None
     assert "kv_cache_memory_bytes" not in values
+    assert "speculative_config" not in values
+
+
+def test_prompt_lookup_is_ngram_speculation(folder: Path) -> None:
+    guessing = replace(engine_config(), prompt_lookup=7)
+    model = model_config(folder)
+    values = vllm_setup.arguments(guessing, model, str(folder), Accelerator.CUDA, 0)
+    assert values["speculative_config"] == {"method": "ngram", "num_speculative_tokens": 7}
 
 
 def adapter(folder: Path, base: Path, rank: int, pattern: dict[str, int] | None = None) -> Path:

@@ -1,0 +1,143 @@
+"""Guesses from what a row said before, and that they change nothing but the number of passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lidr.chat import ChatFormat
+from lidr.config import Precision, SamplingConfig
+from lidr.engines.base import Completion, Request
+from lidr.engines.decoder import Decoder
+from lidr.engines.lookup import Lookup, agreed
+from lidr.engines.queries import Queries
+from lidr.engines.transformers import TransformersEngine
+from lidr.models import load_model, load_tokenizer
+from lidr.paths import BUILTIN_LAB, resolve_model
+
+COUNTED = list(range(100, 124))
+PLAIN = SamplingConfig(max_new_tokens=96, repetition_penalty=1.0)
+PENALISED = SamplingConfig(max_new_tokens=24, repetition_penalty=1.1)
+REQUESTS = [
+    Request(f"k{i}", f"{i} apples and {i + 1} pears, " * (1 + i % 3), "<t>" * (i % 2)) for i in range(9)
+]
+
+
+def test_a_quarter_of_what_repeats_is_guessed() -> None:
+    lookup = Lookup([1, *COUNTED, 2, *COUNTED[:16]], most=15)
+    assert lookup.guess(15) == COUNTED[16:20]
+    assert lookup.guess(15, bold=True) == [*COUNTED[16:], 2, *COUNTED[:6]]
+    assert lookup.guess(3, bold=True) == COUNTED[16:19]
+    assert Lookup([1, *COUNTED, 2, *COUNTED[:16]], most=3).guess(15) == COUNTED[16:19]
+
+
+def test_too_little_repeats_to_be_worth_a_guess() -> None:
+    eleven = Lookup([1, *COUNTED, 2, *COUNTED[:11]], most=15)
+    assert eleven.guess(15) == []
+    assert eleven.guess(15, bold=True) == COUNTED[11:22]
+    assert Lookup([1, *COUNTED, 2, *COUNTED[:2]], most=15).guess(15, bold=True) == []
+    assert Lookup([7], most=15).guess(15, bold=True) == []
+
+
+def test_a_circle_goes_on_in_circles_and_the_latest_place_counts() -> None:
+    circle = Lookup([9, *[1, 2, 3] * 12], most=15)
+    assert circle.guess(8) == [1, 2, 3, 1, 2, 3, 1, 2]
+    changed = Lookup([5, 6, 7, 1, 5, 6, 7, 2], most=15)
+    for token in (5, 6, 7):
+        changed.add(token)
+    assert changed.guess(3, bold=True) == [2, 5, 6]
+
+
+@given(
+    st.lists(st.integers(0, 2), min_size=1, max_size=60),
+    st.integers(0, 20),
+    st.booleans(),
+    st.integers(1, 31),
+)
+def test_guesses_are_what_followed_the_same_tokens(
+    tokens: list[int], room: int, bold: bool, most: int
+) -> None:
+    """As many as may be, and each the token that stands after the last earlier place of the three before it."""
+    lookup = Lookup(tokens[: len(tokens) // 2], most)
+    for token in tokens[len(tokens) // 2 :]:
+        lookup.add(token)
+    found = lookup.guess(room, bold)
+    assert len(found) <= min(room, most)
+    if not found:
+        return
+    before = max(i for i in range(3, len(tokens)) if tokens[i - 3 : i] == tokens[-3:])
+    longer = [*tokens, *found]
+    assert all(longer[len(tokens) + i] == longer[before + i] for i in range(len(found)))
+
+
+def test_what_agrees_is_kept_and_the_models_own_choice_behind_it() -> None:
+    assert agreed([], [7]) == [7]
+    assert agreed([1, 2, 3], [1, 2, 9, 4]) == [1, 2, 9]
+    assert agreed([1, 2], [1, 2, 3]) == [1, 2, 3]
+    assert agreed([1, 2], [5, 2, 3]) == [5]
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The tokens of each row in each pass."""
+    seen: list[list[int]] = []
+    own = Decoder.step
+
+    def step(self: Decoder, queries: list[Queries], even: bool = False) -> torch.Tensor:
+        seen.append([count for q in queries for count in q.counts])
+        return own(self, queries, even)
+
+    monkeypatch.setattr(Decoder, "step", step)
+    return seen
+
+
+@pytest.fixture(autouse=True)
+def one_thread_afterwards() -> Iterator[None]:
+    yield
+    torch.set_num_threads(1)
+
+
+def answered(
+    precision: Precision, sampling: SamplingConfig, guesses: int, size: int
+) -> dict[str, Completion]:
+    """By the lab's model; two threads, as a run would use."""
+    torch.set_num_threads(2)
+    path = resolve_model(BUILTIN_LAB)
+    model = load_model(path, precision, torch.device("cpu"))
+    engine = TransformersEngine(model, ChatFormat(load_tokenizer(path), None), size, prompt_lookup=guesses)
+    return {c.key: c for some in engine.stream(REQUESTS, sampling) for c in some}
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_answers_are_the_same_bits_in_fewer_passes(precision: Precision, passes: list[list[int]]) -> None:
+    expected = answered(precision, PLAIN, 0, 9)
+    assert {count for counts in passes for count in counts} == {1}
+    plain = len(passes)
+    for guesses, size in ((15, 9), (15, 4), (63, 1), (2, 9)):
+        passes.clear()
+        assert answered(precision, PLAIN, guesses, size) == expected
+        if guesses == 15 and size == 9:
+            assert len(passes) < 0.8 * plain
+            assert max(max(counts) for counts in passes) > 4
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [PENALISED, SamplingConfig(24, repetition_penalty=1.0, temperature=0.5)],
+    ids=["penalty", "sampled"],
+)
+def test_nothing_is_guessed_under_a_penalty_or_where_tokens_are_drawn(
+    sampling: SamplingConfig, passes: list[list[int]]
+) -> None:
+    answered(Precision.FP32, sampling, 15, 9)
+    assert {count for counts in passes for count in counts} == {1}
+
+
+def test_an_answer_ends_at_its_limit_within_its_guesses(passes: list[list[int]]) -> None:
+    for limit in (30, 31, 32, 33):
+        found = answered(Precision.FP32, SamplingConfig(limit, repetition_penalty=1.0), 63, 4)
+        assert max(c.tokens for c in found.values()) == limit
