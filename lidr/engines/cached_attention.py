@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from lidr.engines.cohort import Cohort, KeysValues, Prefix
@@ -62,12 +62,13 @@ class Prompts:
 
     def __init__(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> None:
         self.cohort, self.prefixes = cohort, prefixes
+        self._seen = lru_cache(_seen)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
         kept = self.cohort.begin_layer(layer, key)
         out = query.new_zeros(1, query.shape[2], query.shape[1], query.shape[3])
-        causal = _in_blocks if query.dtype == torch.bfloat16 and query.device.type == "cpu" else _causal
+        in_blocks = query.dtype == torch.bfloat16 and query.device.type == "cpu"
         start = 0
         for row, (length, prefix) in enumerate(zip(self.cohort.lengths, self.prefixes, strict=True)):
             before = len(prefix)
@@ -77,20 +78,20 @@ class Prompts:
                     kept[kind][row, :, :before] = prefix.layers[layer][kind][0]
                 kept[kind][row, :, before:length] = new[0, :, own]
             keys, values = (t[row, :, :length] for t in kept)
-            out[0, own] = causal(query[0, :, own], keys, values, scale)
+            if in_blocks:
+                out[0, own] = _in_blocks(query[0, :, own], keys, values, scale)
+            else:
+                mask = self._seen(length - before, length, query.device) if before else None
+                out[0, own] = _causal(query[0, :, own], keys, values, mask, scale)
             start = own.stop
         return out
 
 
 class Newest:
-    """The newest token of each row of some cohorts and the guesses behind it; what is left of the row is padding.
+    """The newest token of each row of some cohorts and the guesses behind it; what is left of the row is padding."""
 
-    Args:
-        even: a token's attention is the same bits with guesses behind it as without.
-    """
-
-    def __init__(self, queries: Sequence[Queries], even: bool = False) -> None:
-        self.queries, self.even = queries, even
+    def __init__(self, queries: Sequence[Queries]) -> None:
+        self.queries = queries
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
@@ -102,23 +103,22 @@ class Newest:
             places = queries.places(new_keys.shape[1])
             kept = queries.cohort.append(layer, places, new_keys[own], new_values[own])
             for group in queries.groups:
-                _attend(rows[own], kept, group, self.even, out[0, own])
+                _attend(rows[own], kept, group, out[0, own])
             start = own.stop
         return out
 
 
-def _causal(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+def _causal(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """Attention of the last tokens of a sequence to all of it.
 
     Args:
         query: (heads, new, width).
         keys, values: (kv_heads, length, width).
+        mask: what they see; None where they are all of it.
 
     Returns:
         (new, heads, width).
     """
-    new, length = query.shape[1], keys.shape[1]
-    mask = None if new == length else _seen(new, length, query.device)
     keys, values = (t.repeat_interleave(len(query) // len(keys), dim=0)[None] for t in (keys, values))
     found = scaled_dot_product_attention(
         query[None], keys, values, attn_mask=mask, is_causal=mask is None, scale=scale
@@ -126,14 +126,13 @@ def _causal(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor
     return found[0].transpose(0, 1)
 
 
-@lru_cache(maxsize=64)
 def _seen(new: int, length: int, device: torch.device) -> Tensor:
     """Which tokens of a sequence its last `new` ones see."""
     return torch.ones(new, length, dtype=torch.bool, device=device).tril(length - new)
 
 
 def _in_blocks(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-    """As `_causal`, some queries at a time, in two thirds of its time in bf16 on a CPU."""
+    """As `_causal`, some queries at a time: in two thirds of its time in bf16 on a CPU, in fp32 no faster."""
     kv_heads, length, width = keys.shape
     new = query.shape[1]
     query = (query * scale).view(kv_heads, -1, new, width)
@@ -154,7 +153,7 @@ def _hidden(size: int, dtype: torch.dtype) -> Tensor:
     return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
 
 
-def _attend(query: Tensor, kept: KeysValues, group: Group, even: bool, out: Tensor) -> None:
+def _attend(query: Tensor, kept: KeysValues, group: Group, out: Tensor) -> None:
     """Attention of a group's tokens among those of its cohort, (time, heads, width).
 
     Heads that share keys read them once, and so do the tokens of a row.
@@ -166,10 +165,9 @@ def _attend(query: Tensor, kept: KeysValues, group: Group, even: bool, out: Tens
     own = query[:, None] if group.taken is None else query[group.taken]
     by_head = own.reshape(rows, own.shape[1], kv_heads, -1, width).permute(0, 2, 3, 1, 4)
     shape = by_head.shape[:4]
-    grouped = _filled_up(by_head.reshape(rows * kv_heads, -1, width), even)
-    scores = torch.bmm(grouped, keys.transpose(1, 2))
-    scores[:, : shape[2] * shape[3]].view(*shape, room).add_(group.mask(query.dtype))
-    found = _weighted(torch.softmax(scores, -1), values)[:, : shape[2] * shape[3]].view(*shape, width)
+    scores = torch.bmm(by_head.reshape(rows * kv_heads, -1, width), keys.transpose(1, 2))
+    scores.view(*shape, room).add_(group.mask(query.dtype))
+    found = _weighted(torch.softmax(scores, -1), values).view(*shape, width)
     found = found.permute(0, 3, 1, 2, 4).reshape(rows * shape[3], -1, width)
     if group.taken is None:
         out.copy_(found)
@@ -177,10 +175,9 @@ def _attend(query: Tensor, kept: KeysValues, group: Group, even: bool, out: Tens
         out[group.put] = found[group.wanted]
 
 
-def _filled_up(queries: Tensor, even: bool) -> Tensor:
-    """Enough queries for the kernels to make the sums of more."""
-    few = queries.shape[1] <= _FEW_QUERIES and queries.dtype != torch.bfloat16
-    return pad(queries, (0, 0, 0, _FEW_QUERIES + 1 - queries.shape[1])) if even and few else queries
+def guesses_change_no_bit(heads: int, kv_heads: int, dtype: torch.dtype) -> bool:
+    """Whether a CPU attends from a token in the same bits whether others of its row are beside it or not."""
+    return dtype == torch.bfloat16 or heads // kv_heads > _FEW_QUERIES
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:

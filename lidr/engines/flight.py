@@ -116,11 +116,11 @@ class Flight:
 
     def _step(self) -> list[Completion]:
         """A token of every row at least: its guesses are looked at together with it."""
-        bold = self.rows <= _BOLD
+        bold = self.rows <= _BOLD and self.decoder.free_to_guess
         for cohort, rows in zip(self._cohorts, self._rows, strict=True):
             cohort.guesses = [row.guess(bold) for row in rows]
         queries = [cohort.queries() for cohort in self._cohorts]
-        logits = torch.split(self.decoder.step(queries, self._looks_up), [len(own) for own in queries])
+        logits = torch.split(self.decoder.step(queries), [len(own) for own in queries])
         ended: list[Completion] = []
         for cohort, rows, own, asked in zip(self._cohorts, self._rows, logits, queries, strict=True):
             chosen = iter(self._choose(own, cohort.tokens, rows))
