@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from lidr.engines.cohort import Cohort, KeysValues, Prefix
@@ -22,6 +22,7 @@ from lidr.engines.queries import Group, Queries
 CACHED = "lidr_cached"
 # Beyond these the kernels of the CPU divide a sum, by how many keys there are; of few queries in fp32 they never do.
 _KEYS_AT_ONCE = {torch.bfloat16: 1024, torch.float32: 256}
+_DIVIDED = 192  # keys in fp32, whose sum is divided too
 _FEW_QUERIES = 3
 _QUERIES_AT_ONCE = 256
 
@@ -182,11 +183,13 @@ def guesses_change_no_bit(heads: int, kv_heads: int, dtype: torch.dtype) -> bool
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
     """weights @ values, as many keys at a time as one sum is made of, however many there are."""
-    step = _KEYS_AT_ONCE.get(weights.dtype, 256)
-    few = weights.dtype == torch.float32 and weights.shape[1] <= _FEW_QUERIES
-    if few or weights.shape[2] <= step:
-        return torch.bmm(weights, values)
-    parts = [slice(start, start + step) for start in range(0, weights.shape[2], step)]
+    room, step = weights.shape[2], _KEYS_AT_ONCE.get(weights.dtype, 256)
+    if weights.dtype == torch.float32:
+        if weights.shape[1] <= _FEW_QUERIES:
+            return torch.bmm(weights, values)
+        if room % step == _DIVIDED:
+            weights, values = pad(weights, (0, step - _DIVIDED)), pad(values, (0, 0, 0, step - _DIVIDED))
+    parts = [slice(start, start + step) for start in range(0, room, step)]
     total = torch.bmm(weights[:, :, parts[0]], values[:, parts[0]])
     for part in parts[1:]:
         total += torch.bmm(weights[:, :, part], values[:, part])
