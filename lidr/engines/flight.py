@@ -78,9 +78,9 @@ class Flight:
     ) -> None:
         self.decoder, self.endings, self.sampling = decoder, endings, sampling
         self.batch_size, self.token_budget, self.seed = batch_size, token_budget, seed
-        self.guesses = guesses
         # A draw can only be made where it counts, and a penalty ends repetitions.
-        self._looks_up = guesses > 0 and sampling.temperature == 0 and sampling.repetition_penalty == 1
+        repeats = sampling.temperature == 0 and sampling.repetition_penalty == 1
+        self.guesses = guesses if repeats else 0
         self.waiting: deque[Prepared] = deque()
         self._cohorts: list[Cohort] = []
         self._rows: list[list[Row]] = []
@@ -168,7 +168,7 @@ class Flight:
         return torch.Generator().manual_seed(request_seed(self.seed, prepared.request.key))
 
     def _lookup(self, prepared: Prepared) -> Lookup | None:
-        return Lookup(prepared.prompt, self.guesses) if self._looks_up else None
+        return Lookup(prepared.prompt, self.guesses) if self.guesses else None
 
     def _choose(self, logits: Tensor, seen: Tensor, rows: list[Row]) -> list[int]:
         """The next token after each of those that were computed."""

@@ -13,8 +13,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from lidr.engines.cohort import Cohort
 
-# A row's queries are filled up to one of these, so that few calls are made and few sums in vain.
-_SIZES = (1, 4, 8, 16, 32, 64)
+_FEWEST = 4  # queries of a row with guesses: sums of fewer are made in another order
 
 
 class Group:
@@ -27,10 +26,16 @@ class Group:
         wanted: which of rows * queries go where `put` says, among the cohort's tokens.
     """
 
-    def __init__(self, room: int, places: Tensor, rows: Tensor | None = None) -> None:
-        self.rows = rows
-        self.taken: Int[Tensor, "rows queries"] | None = None
-        self.wanted = self.put = torch.empty(0, dtype=torch.long, device=places.device)
+    def __init__(
+        self,
+        room: int,
+        places: Tensor,
+        rows: Tensor | None = None,
+        taken: Int[Tensor, "rows queries"] | None = None,
+        wanted: Tensor | None = None,
+    ) -> None:
+        self.rows, self.taken, self.wanted = rows, taken, wanted
+        self.put = None if taken is None else taken.flatten()[wanted]
         self._hidden = torch.arange(room, device=places.device) > places[..., None]
         self._mask: dict[torch.dtype, Tensor] = {}
 
@@ -88,10 +93,9 @@ class Queries:
             return
         if alone:
             yield self._group(range(every) if 2 * len(alone) >= every else alone, 1)
-        for least, most in itertools.pairwise(_SIZES):
-            rows = [row for row, count in enumerate(self.counts) if least < count <= most]
-            if rows:
-                yield self._group(rows, most)
+        sizes = {row: _filled_up(count) for row, count in enumerate(self.counts) if count > 1}
+        for size in sorted(set(sizes.values())):
+            yield self._group([row for row in sizes if sizes[row] == size], size)
 
     def _group(self, rows: Sequence[int], queries: int) -> Group:
         asked = [min(self.counts[row], queries) for row in rows]
@@ -101,12 +105,14 @@ class Queries:
             for i in range(queries)
         ]
         index = self._integers(taken).view(len(rows), queries)
-        all_of_them = len(rows) == len(self.counts)
-        group = Group(self.cohort.room, self.positions[index], None if all_of_them else self._integers(rows))
-        group.taken = index
-        group.wanted = self._integers(n * queries + i for n, count in enumerate(asked) for i in range(count))
-        group.put = index.flatten()[group.wanted]
-        return group
+        chosen = None if len(rows) == len(self.counts) else self._integers(rows)
+        wanted = self._integers(n * queries + i for n, count in enumerate(asked) for i in range(count))
+        return Group(self.cohort.room, self.positions[index], chosen, index, wanted)
 
     def _integers(self, values: Iterable[int]) -> Tensor:
         return torch.tensor(list(values), dtype=torch.long, device=self._device)
+
+
+def _filled_up(count: int) -> int:
+    """To a power of two, so that few calls are made and few sums in vain."""
+    return max(_FEWEST, 1 << (count - 1).bit_length())

@@ -70,9 +70,11 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
     assert queries.counts == [1, 4, 1]
     assert seen(queries) == [[[4], [2], [3]], [[2, 3, 4, 5]]]
     alone, guessed = queries.groups
+    assert alone.put is not None
     assert alone.put.tolist() == [0, 1, 5]
     assert alone.rows is None
     assert guessed.rows is not None
+    assert guessed.put is not None
     assert (guessed.rows.tolist(), guessed.put.tolist()) == ([1], [1, 2, 3, 4])
     cohort.go_on([[11], [20, 30], [12]])
     assert [row(cohort, place) for place in range(3)] == [[5, 6, 7, 9], [8, 10, 20], [1, 2, 3]]
@@ -93,6 +95,8 @@ def test_rows_of_as_many_guesses_go_together_and_fewer_are_filled_up() -> None:
     assert eight.taken is not None
     assert four.taken.tolist() == [[6, 7, 8, 6], [9, 10, 11, 12], [13, 14, 13, 13]]
     assert eight.taken.tolist() == [[0, 1, 2, 3, 4, 5, 0, 0]]
+    assert four.put is not None
+    assert four.wanted is not None
     assert four.put.tolist() == [6, 7, 8, 9, 10, 11, 12, 13, 14]
     assert four.wanted.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
 

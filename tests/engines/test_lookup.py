@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lidr.chat import ChatFormat
 from lidr.config import Precision, SamplingConfig
+from lidr.engines import flight
 from lidr.engines.base import Completion, Request
 from lidr.engines.decoder import Decoder
 from lidr.engines.lookup import Lookup, agreed
@@ -131,6 +132,18 @@ def test_answers_are_the_same_in_fewer_passes_and_any_batch(
         assert answered(precision, PLAIN, 15, size) == guessed
     if precision is Precision.BF16:
         assert answered(precision, PLAIN, 63, 9) == answered(precision, PLAIN, 2, 4) == plain
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_few_rows_guess_more_only_where_that_moves_no_bit(
+    precision: Precision, passes: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered(precision, PLAIN, 15, 2)
+    found = list(passes)
+    passes.clear()
+    monkeypatch.setattr(flight, "_BOLD", 0)
+    answered(precision, PLAIN, 15, 2)
+    assert found == passes if precision is Precision.FP32 else len(found) < len(passes)
 
 
 @pytest.mark.parametrize(
