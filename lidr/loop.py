@@ -127,7 +127,7 @@ def _concatenate_metrics(config: RunConfig, directory: RunDirectory) -> None:
 
 @contextmanager
 def _status(directory: RunDirectory) -> Iterator[None]:
-    """Keeps status.json true however the run ends, but for a kill.
+    """Keeps status.json true however the run ends; one that is stopped, as by Ctrl-C, stays as a kill leaves it.
 
     Raises:
         StageError: in place of an exception that is no `LidrError`, whose traceback is in the log then.
@@ -135,6 +135,9 @@ def _status(directory: RunDirectory) -> Iterator[None]:
     directory.set_status("running")
     try:
         yield
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        log.warning("stopped (%s): the same command goes on", type(stopped).__name__, exc_info=stopped)
+        raise
     except BaseException as error:
         if not isinstance(error, LidrError):
             log.exception("the run failed")

@@ -6,7 +6,9 @@ that are missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -19,6 +21,7 @@ from omegaconf import OmegaConf
 from lidr.compose import hydra_on_project
 from lidr.errors import LidrError
 
+log = logging.getLogger(__name__)
 Task = Callable[[Any], Any]
 
 
@@ -42,7 +45,44 @@ def launch(overrides: Sequence[str], jobs: Sequence[Sequence[str]], task: Task) 
         size = config.hydra.sweeper.get("max_batch_size") or len(jobs)
         for start in range(0, len(jobs), size):
             batch = [_own(job) for job in jobs[start : start + size]]
-            launcher.launch(batch, initial_job_idx=start)
+            with _all_awaited():
+                launcher.launch(batch, initial_job_idx=start)
+
+
+@contextmanager
+def _all_awaited() -> Iterator[None]:
+    """submitit's launcher leaves at the first job without a result, while the scheduler goes on with the others.
+
+    Here each is waited for, then the first error raised; an interrupt says which of SLURM's jobs go on.
+    """
+    try:
+        from submitit import Job, SlurmJob
+    except ImportError:  # so no job is submitit's
+        yield
+        return
+    errors: list[Exception] = []
+    read = Job.results
+
+    def results(job: Any) -> list[Any]:
+        try:
+            outcome: list[Any] = read(job)
+        except Exception as error:
+            errors.append(error)
+            return [None]
+        except KeyboardInterrupt:
+            if isinstance(job, SlurmJob):
+                number = job.job_id.partition("_")[0]
+                log.warning("SLURM's job %s goes on; scancel %s ends it", number, number)
+            raise
+        return outcome
+
+    Job.results = results
+    try:
+        yield
+    finally:
+        Job.results = read
+    if errors:
+        raise errors[0]
 
 
 def search(overrides: Sequence[str], task: Task) -> list[list[str]]:

@@ -14,6 +14,7 @@ from lidr.errors import StageError
 from lidr.evaluation import collect_scores
 from lidr.loop import RunResult, run
 from lidr.stages import StageKind
+from lidr.store import RunDirectory
 from lidr.tracking.keys import HISTORY, SCORE_COLUMNS
 from lidr.tracking.tables import COLUMNS
 from tests.tracking.wandb_file import stored_runs
@@ -112,6 +113,28 @@ def test_a_crash_ends_as_failed_and_names_its_stage(tmp_path: Path, monkeypatch:
     assert "Traceback" in (root / "log.txt").read_text()
     (stored,) = stored_runs(root)
     assert stored.exit_code == 1
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), SystemExit(-1)])
+def test_what_is_stopped_is_no_failure(
+    signal: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ctrl-C, or a scheduler that takes the place for others, as submitit puts it."""
+
+    def stop(job: work.Job) -> work.Outcome:
+        raise signal
+
+    monkeypatch.setitem(work._WORK, StageKind.RESPONSES, stop)
+    settings = config(tmp_path, NO_ANSWERS, "tracking=none")
+    with pytest.raises(type(signal)):
+        run(settings)
+    stopped = RunDirectory.of(settings)
+    assert stopped.state() == "killed"
+    assert stopped.status().stage == "iteration-1/responses"
+    assert (
+        f"stopped ({type(signal).__name__}): the same command goes on"
+        in (stopped.root / "log.txt").read_text()
+    )
 
 
 def test_sft_is_the_same_loop_with_another_objective(tmp_path: Path) -> None:

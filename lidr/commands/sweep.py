@@ -27,6 +27,7 @@ from lidr.tracking.keys import score_key
 
 log = logging.getLogger(__name__)
 _MEAN, _HEADLINES = "mean-non-dominant", ("accuracy", "on_target")
+_EVERY = 2.0  # seconds between two looks at the jobs of others
 _WORDS = {"done": "ok", "to do": "not started", "running": "running elsewhere"}
 
 
@@ -65,8 +66,7 @@ def sweep(overrides: Sequence[str]) -> int:
     log.info("%d jobs, %d of them done before", len(jobs), len(jobs) - len(missing))
     for job in missing:
         _announce(job)
-    if missing:
-        _launch(overrides, missing)
+    _run_missing(overrides, missing)
     return _end(jobs)
 
 
@@ -125,10 +125,28 @@ def _announce(job: _Job) -> None:
         job.run.set_status("to do")
 
 
+def _run_missing(overrides: Sequence[str], missing: Sequence[_Job]) -> None:
+    """Starts what nobody works at, waits for the rest, and starts what was left unfinished there."""
+    elsewhere = [job for job in missing if job.run.state() == "running"]
+    _launch(overrides, [job for job in missing if job not in elsewhere])
+    _wait_for([job for job in missing if job.run.state() == "running"])
+    _launch(overrides, [job for job in elsewhere if job.run.state() in ("killed", "to do")])
+
+
+def _wait_for(jobs: Sequence[_Job]) -> None:
+    """Another command's jobs, or a scheduler's that went on when the command that submitted them was stopped."""
+    if jobs:
+        log.info("%d jobs are run by other processes: waiting for them", len(jobs))
+    while any(job.run.state() == "running" for job in jobs):
+        time.sleep(_EVERY)
+
+
 def _launch(overrides: Sequence[str], jobs: Sequence[_Job]) -> None:
     """What ends a launcher, such as the kill of one of its processes, is no end of the others' results."""
     from lidr.multirun import launch
 
+    if not jobs:
+        return
     try:
         launch(overrides, [job.overrides for job in jobs], run_job)
     except LidrError:

@@ -15,6 +15,7 @@ _LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning.pytorch.utilitie
 _WARNINGS = (
     r"Found \d+ module\(s\) in eval mode",  # intended: dropout is off
     r"GPU available but not used",  # trainer.accelerator says so
+    r"The `srun` command is available",  # a node of a cluster, where `lidr.launch` knows when srun is wanted
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13
     r"`is_gradient_checkpointing` is deprecated",  # between peft 0.21 and transformers 5.23
     r"`broadcast_buffers` is deprecated",  # torch 2.13; torch 2.11 knows no other name

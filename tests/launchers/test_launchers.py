@@ -63,7 +63,7 @@ def test_a_job_that_the_system_kills_leaves_a_summary(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert "ended early" in errors
     assert "Traceback" in (tmp_path / "lab" / "launcher.log").read_text()
-    assert "1 failed" in shown
+    assert "1 ok, 1 failed, 0 skipped" in shown, "the other one is waited for"
 
 
 @needs("optuna", "optuna")
