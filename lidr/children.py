@@ -18,6 +18,7 @@ CRASHED = 1  # exit code of a process that an exception ended
 REFUSED = 3  # of one that left its error, a `LidrError`, in a file
 FULL_DISK = 28  # of one that found no room for it
 INTERRUPTED = 130
+_OF_A_SHELL = 128
 _GO_ON = "run the same command again, it goes on from what is finished"
 
 
@@ -38,7 +39,9 @@ def die_with_parent(parent: int | None = None) -> None:
 
 
 def how(code: int) -> str:
-    """What an exit code means, negative for a signal."""
+    """What an exit code means: of a signal where it is negative, or 128 and more as a shell and srun say it."""
+    if code - _OF_A_SHELL in set(signal.Signals):
+        code = _OF_A_SHELL - code
     if code == -signal.SIGKILL:
         return "by signal SIGKILL; the system ends a process so that runs out of memory"
     return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"

@@ -51,7 +51,12 @@ def command(run: RunDirectory, stage: Stage, trainer: TrainerConfig) -> list[str
     if trainer.nodes == 1:
         return [sys.executable, "-m", "lidr.launch", str(trainer.devices), str(run.root), stage.name, own]
     if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
-        shape = [f"--nodes={trainer.nodes}", f"--ntasks-per-node={trainer.devices}"]
+        # --ntasks, since that of the whole job would count more.
+        shape = [
+            f"--nodes={trainer.nodes}",
+            f"--ntasks={trainer.ranks}",
+            f"--ntasks-per-node={trainer.devices}",
+        ]
         return ["srun", *shape, "--kill-on-bad-exit=1", sys.executable, *work]
     torchrun = f"torchrun --nnodes {trainer.nodes} --nproc-per-node {trainer.devices}"
     raise StageError(

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Int
-from pytorch_lightning.strategies import (
-    DDPStrategy,
-    ModelParallelStrategy,
-    Strategy,
-)
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor
 
 from lidr.config import Precision, TrainerConfig
@@ -38,7 +38,7 @@ def build_trainer(
         strategy=_strategy(config),
         devices=config.devices,
         num_nodes=config.nodes,
-        plugins=[numerics.plugin(precision, device)],
+        plugins=[numerics.plugin(precision, device), *_environment(config)],
         max_epochs=1,
         deterministic=True,
         use_distributed_sampler=False,  # the batcher shares a step
@@ -52,6 +52,19 @@ def build_trainer(
         trainer.strategy.connect(pl.LightningModule())  # a strategy that shards asks for one
         trainer.strategy.setup_environment()
     return trainer
+
+
+def _environment(config: TrainerConfig) -> list[ClusterEnvironment]:
+    """None where torch's elastic agent started the processes, which Lightning sees by itself.
+
+    In a SLURM job Lightning would by itself refuse `--ntasks` though one process trains, ignore SIGTERM, and answer
+    SIGUSR1 with a checkpoint of its own, without which the same command goes on as well.
+    """
+    if config.ranks == 1:
+        return [LightningEnvironment()]
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
 
 
 def _strategy(config: TrainerConfig) -> Strategy | str:

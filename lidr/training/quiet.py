@@ -11,7 +11,11 @@ from typing import Any
 
 import torch
 
-_LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero")
+_LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning_fabric.utilities.distributed",
+)
 _WARNINGS = (
     r"Found \d+ module\(s\) in eval mode",  # intended: dropout is off
     r"GPU available but not used",  # trainer.accelerator says so

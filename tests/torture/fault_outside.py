@@ -59,14 +59,14 @@ def _kill(process: subprocess.Popen[bytes], folder: Path, stage: str, number: in
 _GOOD = 5  # answers, before the fault
 _ASKED = (
     "experiment=lab", "iterations=0", "engine=openai", "engine.endpoint.model=M", "engine.endpoint.retries=1",
-    "engine.endpoint.concurrency=1", "engine.endpoint.timeout=0.5", "evaluation=[lab]",
+    "engine.endpoint.concurrency=1", "engine.endpoint.timeout=4", "evaluation=[lab]",
     "evaluation.lab.prompts.limit=4", "languages.non_dominant=[es]",
     "languages.unseen=[]", "tracking=none", "processes=inline", "paths.outputs=outputs",
 )  # fmt: skip
 _JUDGED = (
     "judge", "outputs", "judge=[openai]", "tasks=[comparisons,ratings]", "limit=4",
     "judges.openai.engine.endpoint.model=M",
-    "judges.openai.engine.endpoint.concurrency=1", "judges.openai.engine.endpoint.timeout=0.5",
+    "judges.openai.engine.endpoint.concurrency=1", "judges.openai.engine.endpoint.timeout=4",
     "judges.openai.engine.endpoint.retries=1", "cache=replies.sqlite",
 )  # fmt: skip
 _REFUSALS = {
@@ -75,7 +75,7 @@ _REFUSALS = {
     "no permission": Reply(403, error("not for you")),
     "a request it dislikes": Reply(400, error("not to my taste")),
     "a wait of a day": Reply(429, error("quota"), {"Retry-After": "86400"}),
-    "silence": Reply(200, completion("late"), after=2.0),
+    "silence": Reply(200, completion("late"), after=6.0),
     "a redirection to itself": Reply(307, b"", {"Location": "completions"}),
 }
 _VARIABLES = {"OPENAI_API_KEY": "sk-a-key"}

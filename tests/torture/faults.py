@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 
 from tests.torture import fault
@@ -30,16 +31,21 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=120, help="writes that find no room; 0: every one")
     arguments = parser.parse_args()
     fault.warm()
-    started, every = time.monotonic(), []
+    started, every, broken = time.monotonic(), [], []
     for name in arguments.only or GROUPS:
-        found = list(_shown(name, GROUPS[name], arguments.points))
-        sys.stdout.write(f"{name}: {len(found)} faults\n")
+        found: list[Fault] = []
+        try:
+            found.extend(_shown(name, GROUPS[name], arguments.points))
+        except Exception:
+            traceback.print_exc()
+            broken.append(name)
+        sys.stdout.write(f"{name}: {len(found)} faults{', then it broke off' * (name in broken)}\n")
         every += found
     wrong, lost = sum(bool(f.faults) for f in every), sum(f.lost for f in every)
     sys.stdout.write(f"{time.monotonic() - started:.0f} s\n")
     sys.stdout.write(f"{wrong} of them not as they should be\n" if wrong else "")
     sys.stdout.write(f"faults={len(every)} lost={lost} tracebacks={sum(f.has_traceback for f in every)}\n")
-    return 1 if wrong else 0
+    return 1 if wrong or broken else 0
 
 
 def _shown(group: str, make: Callable[[int], Iterator[Fault]], points: int) -> Iterator[Fault]:
