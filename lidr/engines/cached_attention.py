@@ -20,9 +20,10 @@ from lidr.engines.cohort import Cohort, KeysValues, Prefix
 from lidr.engines.queries import Group, Queries
 
 CACHED = "lidr_cached"
-# Beyond these the kernels of the CPU divide a sum, by how many keys there are; of few queries in fp32 they never do.
-_KEYS_AT_ONCE = {torch.bfloat16: 1024, torch.float32: 256}
-_DIVIDED = 192  # keys in fp32, whose sum is divided too
+# Beyond these the kernels of a CPU divide a sum, by how many keys there are. EPYC: in fp32 beyond 256 (of few queries
+# never), in bf16 beyond 1,088. Xeon with AMX: in fp32 beyond 256 (of one query never), in bf16 of some beyond 512.
+_KEYS_AT_ONCE = {torch.bfloat16: 512, torch.float32: 256}
+_DIVIDED = 192  # keys in fp32, whose sum an EPYC divides too unless queries are few
 _FEW_QUERIES = 3
 _QUERIES_AT_ONCE = 256
 
@@ -184,11 +185,9 @@ def guesses_change_no_bit(heads: int, kv_heads: int, dtype: torch.dtype) -> bool
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
     """weights @ values, as many keys at a time as one sum is made of, however many there are."""
     room, step = weights.shape[2], _KEYS_AT_ONCE.get(weights.dtype, 256)
-    if weights.dtype == torch.float32:
-        if weights.shape[1] <= _FEW_QUERIES:
-            return torch.bmm(weights, values)
-        if room % step == _DIVIDED:
-            weights, values = pad(weights, (0, step - _DIVIDED)), pad(values, (0, 0, 0, step - _DIVIDED))
+    many = weights.shape[1] > _FEW_QUERIES
+    if weights.dtype == torch.float32 and many and room % step == _DIVIDED:
+        weights, values = pad(weights, (0, step - _DIVIDED)), pad(values, (0, 0, 0, step - _DIVIDED))
     parts = [slice(start, start + step) for start in range(0, room, step)]
     total = torch.bmm(weights[:, :, parts[0]], values[:, parts[0]])
     for part in parts[1:]:

@@ -20,7 +20,7 @@ def parts(dtype: torch.dtype, queries: int, keys: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("queries", [1, 3, 4, 12, 48])
+@pytest.mark.parametrize("queries", [1, 2, 3, 4, 9, 12, 48, 96])
 def test_room_behind_the_keys_changes_no_bit(dtype: torch.dtype, queries: int) -> None:
     for keys in (50, 150, 200, 700, 1000, 1400):
         weights, values = parts(dtype, queries, keys)
