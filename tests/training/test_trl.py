@@ -136,7 +136,7 @@ def ours(
 
 
 def assert_same(ours: Result, theirs: Result) -> None:
-    """To a hundred-thousandth of each gradient's largest entry: a divergence multiplies all by a ratio of likelihoods."""
+    """To 1e-5 of each gradient's largest entry: a divergence multiplies all by a ratio of likelihoods."""
     assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
     assert ours[1].keys() == theirs[1].keys()
     for name, gradient in ours[1].items():
