@@ -78,7 +78,9 @@ class Flight:
     ) -> None:
         self.decoder, self.endings, self.sampling = decoder, endings, sampling
         self.batch_size, self.token_budget, self.seed = batch_size, token_budget, seed
-        self.guesses = guesses if sampling.temperature == 0 else 0  # a draw can only be made where it counts
+        # A draw can only be made where it counts, and a penalty ends repetitions.
+        repeats = sampling.temperature == 0 and sampling.repetition_penalty == 1
+        self.guesses = guesses if repeats else 0
         self.waiting: deque[Prepared] = deque()
         self._cohorts: list[Cohort] = []
         self._rows: list[list[Row]] = []
@@ -121,8 +123,7 @@ class Flight:
         logits = torch.split(self.decoder.step(queries), [len(own) for own in queries])
         ended: list[Completion] = []
         for cohort, rows, own, asked in zip(self._cohorts, self._rows, logits, queries, strict=True):
-            seen = cohort.tokens if self.sampling.repetition_penalty == 1 else asked.seen()
-            chosen = iter(self._choose(own, seen, rows))
+            chosen = iter(self._choose(own, cohort.tokens, rows))
             each = [[next(chosen) for _ in range(count)] for count in asked.counts]
             written = [agreed(g, ids) for g, ids in zip(cohort.guesses, each, strict=True)]
             cohort.go_on(written)

@@ -75,19 +75,6 @@ class Queries:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def seen(self) -> Int[Tensor, "time seen"]:
-        """The tokens that each comes from: its row's, and of the guesses itself and those before it."""
-        most = max(self.counts) - 1
-        if not most:
-            return self.cohort.tokens
-        guessed = (
-            (*guesses[:count], *[newest] * (most - count))
-            for newest, guesses in zip(self.cohort.newest, self.cohort.guesses, strict=True)
-            for count in range(1 + len(guesses))
-        )
-        before = self._integers(itertools.chain.from_iterable(guessed)).view(len(self), most)
-        return torch.cat([self.cohort.tokens[self._rows], before], dim=1)
-
     def places(self, kv_heads: int) -> Int[Tensor, " time*kv_heads"]:
         """Where the keys of these tokens lie among all keys of a layer."""
         found = self._places.get(kv_heads)

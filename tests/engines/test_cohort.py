@@ -101,15 +101,6 @@ def test_rows_of_as_many_guesses_go_together_and_fewer_are_filled_up() -> None:
     assert four.wanted.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
 
 
-def test_a_token_has_seen_the_guesses_up_to_itself_and_none_behind() -> None:
-    cohort = filled([5, 6], [8])
-    cohort.begin([9, 10])
-    assert cohort.queries().seen() is cohort.tokens
-    cohort.guesses = [(), (20, 21)]
-    found = [sorted(set(ids)) for ids in cohort.queries().seen().tolist()]
-    assert found == [[5, 6, 9], [8, 10], [8, 10, 20], [8, 10, 20, 21]]
-
-
 def test_a_row_that_leaves_makes_place_for_the_last() -> None:
     cohort = filled([1, 2], [3, 4, 5], [6])
     cohort.begin([7, 8, 9])
