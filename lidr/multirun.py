@@ -43,9 +43,9 @@ def launch(overrides: Sequence[str], jobs: Sequence[Sequence[str]], task: Task) 
             hydra_context=context, task_function=task, config=config
         )
         size = config.hydra.sweeper.get("max_batch_size") or len(jobs)
-        for start in range(0, len(jobs), size):
-            batch = [_own(job) for job in jobs[start : start + size]]
-            with _all_awaited():
+        with _all_awaited():
+            for start in range(0, len(jobs), size):
+                batch = [_own(job) for job in jobs[start : start + size]]
                 launcher.launch(batch, initial_job_idx=start)
 
 
