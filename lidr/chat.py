@@ -80,6 +80,10 @@ class ChatFormat:
         """Token ids of several responses, tokenized in one call."""
         return [[*ids, self.end_of_turn_id] for ids in self._encode(texts)]
 
+    def batch_text_ids(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of texts as they stand, tokenized in one call."""
+        return self._encode(texts)
+
     def decode(self, ids: list[int]) -> str:
         """Text of generated ids, special tokens left out."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))

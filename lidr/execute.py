@@ -79,12 +79,13 @@ def inputs(stage: Stage, config: RunConfig, run: RunDirectory) -> dict[str, str]
         StageError: a stage that it reads is not done.
     """
     found = {}
-    for other in stage.reads:
+    for other in stage.reads(config):
         manifest = run.manifest(other)
         if manifest is None:
             raise StageError(f"{other.name} is not done, {stage.name} reads it", where=str(run.root))
         found[other.name] = manifest.digest()
-    if stage.kind is StageKind.TRANSLATIONS and config.translator.kind is not TranslatorKind.SELF:
+    translates = stage.kind in (StageKind.TRANSLATIONS, StageKind.SCORES)
+    if translates and config.translator.kind is not TranslatorKind.SELF:
         if config.translator.model is not None:
             found["translator"] = model_content(config.translator.model)
     elif stage.kind.loads_model:

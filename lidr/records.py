@@ -60,10 +60,28 @@ class Translation:
 
 
 @dataclass(frozen=True)
+class Score:
+    """How likely y^en is as the translation of one answer in another language; see `lidr.synthesis.scores`.
+
+    sample: which answer to the prompt, 0 the model's own and the others drawn; source: its text.
+    score: mean log-prob of a token, nats; None exactly where ``error`` says why. tokens: those it is a mean of.
+    """
+
+    id: str
+    language: str
+    sample: int
+    source: str
+    score: float | None
+    tokens: int
+    error: str | None
+
+
+@dataclass(frozen=True)
 class Pair:
     """A preference pair: TRL and LLaMA-Factory read it as it is.
 
-    Origins name how a text came to be: ``en`` (answered in en), ``en->es`` (answered in en, translated).
+    Origins name how a text came to be: ``en`` (answered in en), ``en->es`` (answered in en, translated), ``es#2``
+    (the second answer that was drawn in es).
     """
 
     id: str
@@ -93,7 +111,7 @@ class Reply:
     log_probs: Mapping[str, float] | None = None
 
 
-Record = Prompt | Response | Translation | Pair | Reply
+Record = Prompt | Response | Translation | Score | Pair | Reply
 _OPTIONAL = ("answer", "follow_ups", "log_probs")
 
 

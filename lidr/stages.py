@@ -12,12 +12,15 @@ from lidr.errors import LidrError, did_you_mean
 _MODEL = ("model.",)
 _DATA = ("languages.", "seed")
 _CONTROL = "pairs.control"
+_RIVAL = "pairs.rival."
 
 
 class StageKind(StrEnum):
     PROMPTS = "prompts"
     RESPONSES = "responses"
     TRANSLATIONS = "translations"
+    SAMPLES = "samples"
+    SCORES = "scores"
     PAIRS = "pairs"
     TRAINING = "training"
     EVALUATION = "evaluation"
@@ -33,6 +36,8 @@ class StageKind(StrEnum):
             StageKind.PROMPTS: ("prompts.", "prompt_schedule", *_DATA),
             StageKind.RESPONSES: ("engine.", *_MODEL, *_DATA),
             StageKind.TRANSLATIONS: ("engine.", "translator.", *_MODEL, *_DATA),
+            StageKind.SAMPLES: ("engine.", _RIVAL, *_MODEL, *_DATA),
+            StageKind.SCORES: ("translator.", _RIVAL, *_MODEL, *_DATA),
             StageKind.PAIRS: ("pairs.", *_DATA),
             StageKind.TRAINING: (
                 "objective.",
@@ -63,13 +68,15 @@ class Stage:
         """t of the model M_t the stage loads: evaluation loads what training made, the others what came before."""
         return self.iteration if self.kind is StageKind.EVALUATION else self.iteration - 1
 
-    @property
-    def reads(self) -> tuple[Stage, ...]:
+    def reads(self, config: RunConfig) -> tuple[Stage, ...]:
         """The stages of the same iteration whose files this one reads."""
+        compared = StageKind.TRANSLATIONS if config.pairs.rival is None else StageKind.SCORES
         kinds = {
             StageKind.RESPONSES: (StageKind.PROMPTS,),
             StageKind.TRANSLATIONS: (StageKind.PROMPTS, StageKind.RESPONSES),
-            StageKind.PAIRS: (StageKind.PROMPTS, StageKind.RESPONSES, StageKind.TRANSLATIONS),
+            StageKind.SAMPLES: (StageKind.PROMPTS,),
+            StageKind.SCORES: (StageKind.RESPONSES, StageKind.SAMPLES),
+            StageKind.PAIRS: (StageKind.PROMPTS, StageKind.RESPONSES, compared),
             StageKind.TRAINING: (StageKind.PAIRS,),
         }.get(self.kind, ())
         return tuple(Stage(kind, self.iteration) for kind in kinds)
@@ -84,11 +91,12 @@ class Stage:
 
 
 def stages(config: RunConfig) -> list[Stage]:
-    """Every stage of a run, in order."""
+    """Every stage of a run, in order; a rival's pairs need samples and scores where the paper's need translations."""
+    rival = [StageKind.SAMPLES, StageKind.SCORES]
     order = [
         StageKind.PROMPTS,
         StageKind.RESPONSES,
-        StageKind.TRANSLATIONS,
+        *([StageKind.TRANSLATIONS] if config.pairs.rival is None else rival),
         StageKind.PAIRS,
         StageKind.TRAINING,
     ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lidr import jsonl
-from lidr.config import EngineConfig, RunConfig
+from lidr.config import EngineConfig, RivalConfig, RunConfig
 from lidr.engines.base import Engine
 from lidr.importing import importing
 from lidr.prompts import AlignmentReport
@@ -20,7 +20,7 @@ from lidr.store import RunDirectory
 from lidr.synthesis import resume
 from lidr.synthesis.index import Share
 from lidr.synthesis.lazy import LazyEngine
-from lidr.synthesis.read import PromptFile, routes
+from lidr.synthesis.read import PromptFile, routes_for
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _response_answers(job: Job) -> Answers:
 
 def _translations(job: Job) -> Outcome:
     _answer(job)
-    return Outcome({"directions": len(routes(job.config.languages, job.config.pairs.control))})
+    return Outcome({"directions": len(routes_for(job.config.languages, job.config.pairs))})
 
 
 def _translation_answers(job: Job) -> Answers:
@@ -145,12 +145,46 @@ def _translation_answers(job: Job) -> Answers:
     return Answers(jobs, translator.engine or config.engine, lambda: _translator(job))
 
 
+def _samples(job: Job) -> Outcome:
+    return Outcome({"samples": _answer(job)})
+
+
+def _sample_answers(job: Job) -> Answers:
+    from lidr.synthesis.generate import sample_jobs
+
+    config, engine, rival = job.config, job.config.engine, _rival(job)
+    files = {
+        code: PromptFile(job.sibling("prompts") / f"{code}.jsonl", code)
+        for code in config.languages.non_dominant
+    }
+    sampling = replace(engine.sampling, temperature=rival.temperature, top_p=rival.top_p)
+    return Answers(sample_jobs(files, sampling, job.folder, rival.samples), engine, lambda: _engine(job))
+
+
+def _rival(job: Job) -> RivalConfig:
+    if job.config.pairs.rival is None:
+        raise ValueError(f"{job.stage.name} belongs to a rival's pairs")
+    return job.config.pairs.rival
+
+
+def _scores(job: Job) -> Outcome:
+    return Outcome({"scores": _answer(job)})
+
+
+def _score_answers(job: Job) -> Answers:
+    from lidr.synthesis.scores import score_jobs
+
+    config, translator = job.config, job.config.translator
+    answers = job.sibling("responses"), job.sibling("samples")
+    jobs = score_jobs(*answers, config.languages, config.pairs, translator, job.folder)
+    return Answers(jobs, translator.engine or config.engine, lambda: _scorer(job))
+
+
 def _pairs(job: Job) -> Outcome:
     from lidr.synthesis.build import build_pairs
 
-    audit = build_pairs(
-        job.sibling("prompts"), job.sibling("responses"), job.sibling("translations"), job.folder, job.config
-    )
+    compared = job.sibling("translations" if job.config.pairs.rival is None else "scores")
+    audit = build_pairs(job.sibling("prompts"), job.sibling("responses"), compared, job.folder, job.config)
     return Outcome({"candidates": audit["candidates"], "kept": audit["kept"]})
 
 
@@ -202,6 +236,8 @@ _WORK: dict[StageKind, Callable[[Job], Outcome]] = {
     StageKind.PROMPTS: _prompts,
     StageKind.RESPONSES: _responses,
     StageKind.TRANSLATIONS: _translations,
+    StageKind.SAMPLES: _samples,
+    StageKind.SCORES: _scores,
     StageKind.PAIRS: _pairs,
     StageKind.TRAINING: _training,
     StageKind.EVALUATION: _evaluation,
@@ -209,6 +245,8 @@ _WORK: dict[StageKind, Callable[[Job], Outcome]] = {
 _ANSWERS: dict[StageKind, Callable[[Job], Answers]] = {
     StageKind.RESPONSES: _response_answers,
     StageKind.TRANSLATIONS: _translation_answers,
+    StageKind.SAMPLES: _sample_answers,
+    StageKind.SCORES: _score_answers,
     StageKind.EVALUATION: _evaluation_answers,
 }
 
@@ -223,3 +261,9 @@ def _translator(job: Job) -> Engine:
     from lidr.engines.load import load_translator
 
     return load_translator(job.config, job.model, job.stage.model_iteration, job.run.ledger)
+
+
+def _scorer(job: Job) -> Engine:
+    from lidr.engines.load import load_scorer
+
+    return load_scorer(job.config, job.model)

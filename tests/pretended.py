@@ -51,7 +51,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Made:
 
 def _read(job: work.Job) -> Iterator[str]:
     """Hashes of all that a stage reads: files, the model, and the reference of a training."""
-    for stage in job.stage.reads:
+    for stage in job.stage.reads(job.config):
         yield from (
             sha256(path) for path in sorted(job.run.folder(stage).glob("*.jsonl")) if path.stem != "timing"
         )

@@ -23,7 +23,7 @@ from lidr.estimate import Estimate, estimate
 from lidr.preflight import preflight
 from lidr.printable import inert
 from lidr.stages import Stage, StageKind
-from lidr.synthesis.read import routes
+from lidr.synthesis.read import routes_for
 
 _WIDTH = 130  # where the output is no terminal
 _SWEEP = ("-m", "--multirun")
@@ -195,14 +195,16 @@ def _what(stage: Stage, config: RunConfig) -> str:
             if config.translator.kind is TranslatorKind.SELF
             else f" (translator: {config.translator.name})"
         )
-        ways = len(routes(config.languages, config.pairs.control))
+        ways = len(routes_for(config.languages, config.pairs))
         back = " and back" if ways > 2 * others else ""
         return f"{prompts} responses x {others} languages x 2 directions{back} = {ways * prompts} translations{by}"
+    if config.pairs.rival is not None and stage.kind in (StageKind.SAMPLES, StageKind.SCORES):
+        is_drawn = stage.kind is StageKind.SAMPLES
+        count = config.pairs.rival.samples + (0 if is_drawn else 1)
+        what = "samples" if is_drawn else f"scores (translator: {config.translator.name})"
+        return f"{prompts} prompts x {others} languages x {count} = {prompts * others * count} {what}"
     if stage.kind is StageKind.PAIRS:
-        control = f"; {config.pairs.control}" if config.pairs.control else ""
-        return (
-            f"types {', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}{control}"
-        )
+        return config.pairs.describe() if config.pairs.rival else f"types {config.pairs.describe()}"
     if stage.kind is StageKind.TRAINING:
         how = f"LoRA rank {config.lora.rank}" if config.lora.enabled else "all parameters"
         models = f"M_{stage.iteration} = M_{stage.iteration - 1}"

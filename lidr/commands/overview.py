@@ -13,7 +13,7 @@ from lidr.config.labels import run_labels
 from lidr.errors import LidrError
 from lidr.stages import Stage, StageKind, parse_stage, stages
 from lidr.store import MANIFEST, RunDirectory
-from lidr.synthesis.read import routes
+from lidr.synthesis.read import routes_for, samples
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,15 @@ def _now(stage: Stage, config: RunConfig, run: RunDirectory, counted: bool) -> s
 
 def _total(stage: Stage, config: RunConfig, run: RunDirectory) -> int | None:
     """Records that a stage will have at most, or optimizer steps; None where that is not known."""
-    trained, ways = len(config.languages.trained), len(routes(config.languages, config.pairs.control))
+    trained, ways = len(config.languages.trained), len(routes_for(config.languages, config.pairs))
     if stage.kind is StageKind.RESPONSES:
         return trained * _count(run, stage, StageKind.PROMPTS, "prompts")
     if stage.kind is StageKind.TRANSLATIONS:
         return ways * _count(run, stage, StageKind.PROMPTS, "prompts")
+    if stage.kind in (StageKind.SAMPLES, StageKind.SCORES):
+        files = len(samples(config.languages, config.pairs))
+        own = len(config.languages.non_dominant) if stage.kind is StageKind.SAMPLES else 0
+        return (files - own) * _count(run, stage, StageKind.PROMPTS, "prompts")
     if stage.kind is StageKind.TRAINING:
         pairs = config.training.epochs * _count(run, stage, StageKind.PAIRS, "kept")
         return math.ceil(pairs / config.training.global_batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lidr import languages
-from lidr.config import benchmark_rules, engine_rules, names
+from lidr.config import benchmark_rules, engine_rules, names, rival_rules
 from lidr.config.benchmark_schema import LmEvalConfig
 from lidr.config.ranges import AT_LEAST_ZERO, POSITIVE, SHARE, at_most, out_of_range
 from lidr.config.schema import (
@@ -39,6 +39,7 @@ def violations(config: RunConfig) -> Iterator[LidrError]:
     yield from _templates(config)
     yield from _evaluation(config)
     yield from engine_rules.violations(config)
+    yield from rival_rules.violations(config)
     yield from names.violations(config)
 
 

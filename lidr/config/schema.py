@@ -76,6 +76,16 @@ class PairControl(StrEnum):
     ROUND_TRIP = "round_trip"
 
 
+class RivalName(StrEnum):
+    """Other methods' pairs, for comparison with the paper's.
+
+    mapo: of several answers in a language, the one from which the dominant language's answer is most likely as its
+    translation over the one from which it is least likely (arXiv 2401.06838).
+    """
+
+    MAPO = "mapo"
+
+
 class TrackingMode(StrEnum):
     WANDB = "wandb"
     OFFLINE = "offline"
@@ -137,12 +147,30 @@ class FiltersConfig:
 
 
 @dataclass(frozen=True)
+class RivalConfig:
+    """samples: answers drawn in each non-dominant language, beside the model's own one; temperature, top_p: how."""
+
+    name: RivalName
+    samples: int
+    temperature: float
+    top_p: float
+
+
+@dataclass(frozen=True)
 class PairsConfig:
     types: tuple[PairType, ...]
     en_rejected: EnRejected
     translation_requests: bool
     filters: FiltersConfig
     control: PairControl | None = None
+    rival: RivalConfig | None = None
+
+    def describe(self) -> str:
+        """In words, such as ``nl, en; rejected en answer: last``."""
+        if self.rival is not None:
+            return f"{self.rival.name}: best over worst of {self.rival.samples + 1} answers"
+        control = f"; {self.control}" if self.control else ""
+        return f"{', '.join(self.types)}; rejected en answer: {self.en_rejected}{control}"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ class Request:
     stop: texts after which the answer ends; the first of them to come stays at its end.
     opening: what `user` begins with, as other requests' do; an engine may compute it once for all of them.
     before: earlier turns of the conversation, (user, assistant) each.
-    labels: texts whose log-probs as the answer's first token are wanted; only an endpoint gives them.
+    labels: texts whose log-probs are wanted: of an endpoint as the answer's first token, of a
+        `lidr.engines.scorer.Scorer` as the whole of it.
+    draw: which of several sampled answers to the same prompt this is.
     """
 
     key: str
@@ -42,6 +44,7 @@ class Request:
     opening: str = ""
     before: Conversation = ()
     labels: tuple[str, ...] = ()
+    draw: int = 0
 
     @property
     def turn(self) -> Turn:
@@ -53,8 +56,9 @@ class Completion:
     """What the model wrote after the prefill.
 
     text: empty where the model ended its turn at once.
-    tokens: generated tokens, the end-of-turn token included.
-    log_probs: nats, of the request's labels that are among the likeliest first tokens; None where it has no labels.
+    tokens: generated tokens, the end-of-turn token included; a scorer's are those of the labels.
+    log_probs: nats, of the request's labels that are among the likeliest first tokens, or of whole labels by a scorer;
+        None where it has no labels.
     """
 
     key: str

@@ -108,7 +108,7 @@ class Asker:
         fields = {**question.prompt.fields, "model": self._target.model, "max_tokens": room}
         fields["temperature"] = sampling.temperature
         if sampling.temperature > 0:
-            fields |= {"top_p": sampling.top_p, "seed": request_seed(self._seed, request.key)}
+            fields |= {"top_p": sampling.top_p, "seed": request_seed(self._seed, request.key, request.draw)}
         if sampling.repetition_penalty != 1:
             fields["extra_body"] = {"repetition_penalty": sampling.repetition_penalty}
         if self._names_stop and request.stop:

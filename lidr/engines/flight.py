@@ -165,7 +165,9 @@ class Flight:
     def _generator(self, prepared: Prepared) -> torch.Generator | None:
         if self.sampling.temperature == 0:
             return None
-        return torch.Generator().manual_seed(request_seed(self.seed, prepared.request.key))
+        return torch.Generator().manual_seed(
+            request_seed(self.seed, prepared.request.key, prepared.request.draw)
+        )
 
     def _lookup(self, prepared: Prepared) -> Lookup | None:
         return Lookup(prepared.prompt, self.guesses) if self.guesses else None

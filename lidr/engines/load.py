@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from lidr.config import Accelerator, EngineConfig, EngineKind, ModelConfig, RunConfig, TranslatorKind
 from lidr.engines.base import Engine
 from lidr.importing import importing
 from lidr.paths import resolve_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lidr.chat import ChatFormat
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,21 @@ def load_translator(config: RunConfig, model: str, iteration: int, ledger: Path)
     return engine_of(Place.of(config), translator.engine, translator.model, path, iteration, ledger, section)
 
 
+def load_scorer(config: RunConfig, model: str) -> Engine:
+    """What scores given texts by the translator's model, M_t itself or another: always transformers, in this process.
+
+    Args:
+        model: folder or hub id of M_t.
+    """
+    with importing():
+        from lidr.engines.scorer import Scorer
+    place, other = Place.of(config), config.translator.model
+    _set_threads(place)
+    if other is None:
+        return Scorer(*_loaded(place, config.model, model))
+    return Scorer(*_loaded(place, other, resolve_model(other.path)))
+
+
 def engine_of(
     place: Place,
     engine: EngineConfig,
@@ -67,22 +87,33 @@ def engine_of(
         from lidr.engines.openai import OpenAIEngine
 
         return OpenAIEngine(engine, model, path, iteration, ledger, place.seed, section)
-    with importing():
-        import torch
-
-        from lidr.chat import ChatFormat
-        from lidr.engines.transformers import TransformersEngine
-        from lidr.models import check_vocabulary, load_model, load_tokenizer, torch_device
-    if place.threads is not None:
-        torch.set_num_threads(place.threads)
+    _set_threads(place)
     if engine.kind is EngineKind.VLLM:
         from lidr.engines.vllm import VllmEngine
 
         return VllmEngine(engine, model, path, place.accelerator, place.seed)
+    with importing():
+        from lidr.engines.transformers import TransformersEngine
+    loaded, chat = _loaded(place, model, path)
+    return TransformersEngine(
+        loaded, chat, engine.batch_size, engine.token_budget, place.seed, section, engine.prompt_lookup
+    )
+
+
+def _set_threads(place: Place) -> None:
+    with importing():
+        import torch
+    if place.threads is not None:
+        torch.set_num_threads(place.threads)
+
+
+def _loaded(place: Place, model: ModelConfig, path: str) -> tuple[PreTrainedModel, ChatFormat]:
+    """A model in this process, and how its tokenizer writes a chat."""
+    with importing():
+        from lidr.chat import ChatFormat
+        from lidr.models import check_vocabulary, load_model, load_tokenizer, torch_device
     tokenizer = load_tokenizer(path, model.revision)
     chat = ChatFormat(tokenizer, model.system_prompt)
     loaded = load_model(path, model.precision, torch_device(place.accelerator), model.revision)
     check_vocabulary(loaded, tokenizer, path)
-    return TransformersEngine(
-        loaded, chat, engine.batch_size, engine.token_budget, place.seed, section, engine.prompt_lookup
-    )
+    return loaded, chat

@@ -34,7 +34,8 @@ class PlainEngine:
         """A batch's completions at a time."""
         for start in range(0, len(requests), self.batch_size):
             batch = requests[start : start + self.batch_size]
-            set_seed(request_seed(self.seed, batch[0].request.key) % 2**32)
+            first = batch[0].request
+            set_seed(request_seed(self.seed, first.key, first.draw) % 2**32)
             rows = self._generate([r.prompt for r in batch], sampling, max(r.limit for r in batch))
             yield [self.endings.whole(r.request, ids, r.limit) for r, ids in zip(batch, rows, strict=True)]
 

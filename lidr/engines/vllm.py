@@ -102,7 +102,7 @@ class VllmEngine:
             repetition_penalty=sampling.repetition_penalty,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            seed=request_seed(self._seed, request.key) if sampling.temperature > 0 else None,
+            seed=request_seed(self._seed, request.key, request.draw) if sampling.temperature > 0 else None,
             stop=list(request.stop) or None,
             include_stop_str_in_output=True,
             stop_token_ids=sorted(self._stop_ids),

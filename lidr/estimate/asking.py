@@ -20,6 +20,7 @@ from lidr.estimate.stored import Stored, StoredAnswers
 from lidr.evaluation.conversation import turn_file, turns, user_turn
 from lidr.records import Prompt, Response, Turn
 from lidr.stages import Stage, StageKind
+from lidr.synthesis.read import sample_file
 
 _OUTCOME_BYTES = 110  # a line of outcomes.jsonl
 
@@ -75,6 +76,12 @@ class Answering:
             self._need(self.left.unanswered(records, stage, f"{code}.jsonl"), answers[code])
             for code, records in prompts.items()
         )
+
+    def samples(self, iteration: int, code: str, sample: int) -> Need:
+        """Answers of a rival's file of samples that have no record yet."""
+        stage, prompts = Stage(StageKind.SAMPLES, iteration), self.left.loop_prompts(iteration)[code]
+        left = self.left.unanswered(prompts, stage, sample_file(code, sample))
+        return self._need(left, self.answers(iteration)[code])
 
     def evaluation(self, iteration: int) -> Need:
         """M_t's answers to the benchmarks that have no record yet."""

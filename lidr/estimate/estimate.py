@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lidr.config import Accelerator, EngineConfig, RunConfig
+from lidr.config import Accelerator, EngineConfig, EngineKind, RunConfig
 from lidr.config.judge_schema import JudgingConfig
 from lidr.estimate import judging as judges
 from lidr.estimate import money, tasks
@@ -15,6 +15,7 @@ from lidr.estimate.disk import Disk, disk
 from lidr.estimate.left import Left, StageState
 from lidr.estimate.need import Need, together
 from lidr.estimate.ranges import Range
+from lidr.estimate.ranking import Ranking
 from lidr.estimate.shared import plan_keys
 from lidr.estimate.speed import AnswerSpeed, Measured, Used
 from lidr.estimate.training import Training
@@ -112,7 +113,8 @@ class _Needs:
         self.answering, self.measured = answering, measured
         self.left, self.config = answering.left, answering.config
         other = self.config.translator.model
-        self.translating = Translating(answering, Asked.of(other) if other else answering.model)
+        asked = Asked.of(other) if other else answering.model
+        self.translating, self.ranking = Translating(answering, asked), Ranking(answering, asked)
         self.training = Training(answering)
 
     def of(self, stage: Stage) -> Need:
@@ -137,6 +139,8 @@ class _Needs:
             StageKind.PROMPTS: lambda: self.answering.prompts_stage(iteration),
             StageKind.RESPONSES: lambda: self.answering.responses(iteration),
             StageKind.TRANSLATIONS: lambda: self.translating.translations(iteration),
+            StageKind.SAMPLES: lambda: self.ranking.samples(iteration),
+            StageKind.SCORES: lambda: self.ranking.scores(iteration),
             StageKind.PAIRS: lambda: self.training.pairs_stage(iteration),
             StageKind.TRAINING: lambda: self.training.training(iteration),
             StageKind.EVALUATION: lambda: self.answering.evaluation(iteration),
@@ -146,8 +150,10 @@ class _Needs:
         if stage.kind is StageKind.TRAINING:
             return self._training_seconds(stage.iteration, need, measured)
         speed, engine = measured.answers, self.config.engine
-        if stage.kind is StageKind.TRANSLATIONS:
+        if stage.kind in (StageKind.TRANSLATIONS, StageKind.SCORES):
             speed, engine = measured.translation, self.config.translator.engine or engine
+        if stage.kind is StageKind.SCORES and engine.kind is not EngineKind.TRANSFORMERS:
+            return None  # what scores was not measured
         return _shared(speed, need, engine, self.config.trainer.accelerator)
 
     def _training_seconds(self, iteration: int, need: Need, measured: Measured) -> Range | None:

@@ -23,7 +23,7 @@ _MILLION = 1_000_000
 
 def endpoint_of(kind: StageKind, config: RunConfig) -> EndpointConfig | None:
     """The server that a stage asks, None where it asks none."""
-    if kind in (StageKind.RESPONSES, StageKind.EVALUATION):
+    if kind in (StageKind.RESPONSES, StageKind.SAMPLES, StageKind.EVALUATION):
         return config.engine.endpoint
     translator = config.translator
     if kind is not StageKind.TRANSLATIONS or translator.kind is TranslatorKind.NONE:

@@ -51,7 +51,11 @@ class _Plan:
         if stage.kind is StageKind.PROMPTS:
             return _content(self._left, stage.iteration)
         values = stage.config_values(self._config)
-        read = [self._found[other] for other in (*stage.reads, *read_beside(stage)) if other in self._found]
+        read = [
+            self._found[other]
+            for other in (*stage.reads(self._config), *read_beside(stage))
+            if other in self._found
+        ]
         read += [self._models[t] for t in self._loaded(stage)]
         if stage.kind is StageKind.TRAINING:
             self._models[stage.iteration] = digest([{**values, _REFERENCE: None}, read])

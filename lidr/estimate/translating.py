@@ -15,7 +15,7 @@ from lidr.estimate.sizes import line, utf8
 from lidr.estimate.stored import StoredTranslations
 from lidr.records import Prompt, Translation, Turn
 from lidr.stages import Stage, StageKind
-from lidr.synthesis.read import Route, file_name, routes, translations
+from lidr.synthesis.read import Route, file_name, routes_for, translations
 from lidr.synthesis.tags import Tags
 from lidr.synthesis.translate import unfit
 
@@ -36,7 +36,7 @@ class Translating:
 
     def translations(self, iteration: int) -> Need:
         """Translations that have no record yet."""
-        ways = routes(self.config.languages, self.config.pairs.control)
+        ways = routes_for(self.config.languages, self.config.pairs)
         return together(_File(self, iteration, route).need() for route in ways)
 
 

@@ -26,14 +26,12 @@ def settings_grid(runs: Sequence[Run]) -> Grid:
 def _settings(run: Run) -> dict[str, str]:
     config = run.config
     lora = f"LoRA rank {config.lora.rank}" if config.lora.enabled else "all parameters"
-    pairs = f"{', '.join(config.pairs.types)}; rejected en answer: {config.pairs.en_rejected}"
-    pairs += f"; {config.pairs.control}" if config.pairs.control else ""
     return {
         "model M_0": config.model.name,
         "languages": " ".join(config.languages.trained),
         "unseen": " ".join(config.languages.unseen) or MISSING,
         "prompts": f"{config.prompts.name}, {config.prompts.limit} an iteration, {config.prompt_schedule}",
-        "pairs": pairs,
+        "pairs": config.pairs.describe(),
         "objective": config.objective.describe(),
         "training": f"{lora}, lr {config.training.lr:g}, batch {config.training.global_batch}, "
         f"epochs {config.training.epochs}",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lidr.config import RunConfig
 from lidr.identification import detector_name
 from lidr.synthesis.filters import Reason, Verdict
-from lidr.synthesis.read import Group, origin, routes
+from lidr.synthesis.read import Group, origin, routes_for
 from lidr.synthesis.strategies import Candidate
 
 _EXAMPLES = 3
@@ -119,7 +119,7 @@ class Auditor:
             for type_ in config.pairs.types
             for code in ([languages.dominant] if type_ == "en" else languages.non_dominant)
         }
-        self._directions = {route: _Direction() for route in routes(languages, config.pairs.control)}
+        self._directions = {route: _Direction() for route in routes_for(languages, config.pairs)}
         self._examples: dict[Reason, list[dict[str, Any]]] = {reason: [] for reason in Reason}
 
     def add_group(self, group: Group, asks_for_translation: bool) -> None:
@@ -151,7 +151,8 @@ class Auditor:
             "kept": sum(cell.kept for cell in self._cells.values()),
             "dropped": {r.value: sum(cell.dropped[r] for cell in self._cells.values()) for r in Reason},
             "strategy": {"types": [t.value for t in pairs.types], "en_rejected": pairs.en_rejected.value}
-            | ({"control": pairs.control.value} if pairs.control else {}),
+            | ({"control": pairs.control.value} if pairs.control else {})
+            | ({"rival": pairs.rival.name.value} if pairs.rival else {}),
             "detector": {"name": detector_name(), "languages": list(self._config.languages.all)},
             "pairs": cells,
             "translations": [

@@ -20,12 +20,15 @@ from lidr.synthesis.translation_requests import asks_for_translation
 
 
 def build_pairs(
-    prompts_dir: Path, responses_dir: Path, translations_dir: Path, out_dir: Path, config: RunConfig
+    prompts_dir: Path, responses_dir: Path, compared_dir: Path, out_dir: Path, config: RunConfig
 ) -> dict[str, Any]:
     """Writes the pairs of one iteration and returns their audit.
 
     Pairs stand in prompt order, within a prompt in language order, the dominant language first. One prompt is
     held in memory at a time; the file appears whole or not at all.
+
+    Args:
+        compared_dir: the translations, or the scores of a rival's samples.
 
     Raises:
         LidrError: a file is missing, broken or not aligned with the others; or no pair passed the filters.
@@ -33,7 +36,7 @@ def build_pairs(
     out_dir.mkdir(parents=True, exist_ok=True)
     auditor = Auditor(config)
     total = jsonl.whole_lines(prompts_dir / f"{config.languages.dominant}.jsonl")
-    walk = groups(prompts_dir, responses_dir, translations_dir, config.languages, config.pairs.control)
+    walk = groups(prompts_dir, responses_dir, compared_dir, config.languages, config.pairs)
     with progress.bar(f"{out_dir.parent.name}/{out_dir.name}", total) as advance:
         records = (to_json(pair) for pair in _pairs(walk, config, auditor, advance))
         kept = jsonl.write(out_dir / "pairs.jsonl", records)

@@ -21,8 +21,9 @@ _UNSPACED = (("\u0e00", "\u0eff"), ("\u3040", "\u30ff"), ("\u3400", "\u9fff"))
 class Reason(StrEnum):
     """Reasons to drop a candidate, in the order in which they are tried.
 
-    empty: the dominant or the other language's own answer is blank.
+    empty: the dominant or the other language's own answer is blank; of a rival's pairs the dominant one.
     truncated: one of the two was cut at max_new_tokens.
+    unscored: fewer than two of a rival's samples have a score.
     translation_error: either direction between the two languages failed (the paper), or a way back where answers
         are translated back; with the filter off, only where the pair needs the missing text.
     translation_incomplete_group: a translation of this prompt failed in any language.
@@ -33,6 +34,7 @@ class Reason(StrEnum):
 
     EMPTY = "empty"
     TRUNCATED = "truncated"
+    UNSCORED = "unscored"
     TRANSLATION_ERROR = "translation_error"
     TRANSLATION_INCOMPLETE_GROUP = "translation_incomplete_group"
     IDENTICAL = "identical"
@@ -82,6 +84,9 @@ class Filters:
     def truncated(self, candidate: Candidate) -> bool:
         return self.config.truncated and any(r.finish_reason == "length" for r in self._answers(candidate))
 
+    def unscored(self, candidate: Candidate) -> bool:
+        return bool(candidate.group.scores) and candidate.chosen is None
+
     def translation_error(self, candidate: Candidate) -> bool:
         if candidate.chosen is None or candidate.rejected is None:
             return True
@@ -103,14 +108,17 @@ class Filters:
             and repeated_share(candidate.chosen or "") > self.config.repetition_max_share
         )
 
-    def _answers(self, candidate: Candidate) -> tuple[Response, Response]:
+    def _answers(self, candidate: Candidate) -> tuple[Response, ...]:
+        """Those that must be whole; of a rival's samples the ones that are not have no score."""
         answers = candidate.group.responses
-        return answers[self.languages.dominant], answers[candidate.other]
+        codes = (self.languages.dominant, *(() if candidate.group.scores else (candidate.other,)))
+        return tuple(answers[code] for code in codes)
 
 
 _CHECKS: tuple[tuple[Reason, Callable[[Filters, Candidate], bool]], ...] = (
     (Reason.EMPTY, Filters.empty),
     (Reason.TRUNCATED, Filters.truncated),
+    (Reason.UNSCORED, Filters.unscored),
     (Reason.TRANSLATION_ERROR, Filters.translation_error),
     (Reason.TRANSLATION_INCOMPLETE_GROUP, Filters.translation_incomplete_group),
     (Reason.IDENTICAL, Filters.identical),

@@ -9,7 +9,7 @@ from pathlib import Path
 from lidr.config import SamplingConfig
 from lidr.engines.base import Completion, Engine, Request
 from lidr.records import Prompt, Response
-from lidr.synthesis.read import PromptFile, Records
+from lidr.synthesis.read import PromptFile, Records, sample_file
 from lidr.synthesis.resume import Item, Job, complete_all
 
 Prompts = Mapping[str, Records[Prompt]]
@@ -43,10 +43,19 @@ def response_jobs(prompts: Prompts, sampling: SamplingConfig, folder: Path) -> l
     return [_job(records, sampling, folder / f"{language}.jsonl") for language, records in prompts.items()]
 
 
-def _job(prompts: Records[Prompt], sampling: SamplingConfig, path: Path) -> Job:
+def sample_jobs(prompts: Prompts, sampling: SamplingConfig, folder: Path, count: int) -> list[Job]:
+    """`count` files a language, ``es-1.jsonl`` and on: another draw of every answer each."""
+    return [
+        _job(records, sampling, folder / sample_file(language, draw), draw)
+        for language, records in prompts.items()
+        for draw in range(1, count + 1)
+    ]
+
+
+def _job(prompts: Records[Prompt], sampling: SamplingConfig, path: Path, draw: int = 0) -> Job:
     def items() -> Iterator[Item]:
         for prompt in prompts:
-            request = Request(prompt.id, prompt.prompt)
+            request = Request(prompt.id, prompt.prompt, draw=draw)
             yield Item(prompt.id, prompt.prompt, request, partial(_response, prompt))
 
     source, mend = str(path), "leave them out of the prompts of this benchmark"

@@ -15,10 +15,10 @@ from lidr.config import SamplingConfig
 from lidr.engines.base import Completion, Engine, FinishReason, Request
 from lidr.errors import LidrError, StageError
 from lidr.progress import Advance
-from lidr.records import Reply, Response, Translation, to_json
+from lidr.records import Reply, Response, Score, Translation, to_json
 from lidr.synthesis.index import Index, Share
 
-Answered = Response | Translation | Reply
+Answered = Response | Translation | Score | Reply
 _GIVEN_AT_ONCE = 256
 
 

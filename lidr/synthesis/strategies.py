@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lidr.config import EnRejected, LanguagesConfig, PairControl, PairsConfig, PairType
-from lidr.records import Pair, Translation
+from lidr.records import Pair, Score, Translation
 from lidr.synthesis.chrf import chrf
 from lidr.synthesis.read import Group, origin
 
@@ -66,8 +66,12 @@ def candidates(
     nl: (x^l, y^{en->l} over y^l); en: (x^en, y^en over y^{l->en}). Where the prompt asks for a translation
     the chosen nl answer is y^en as it stands; the en pair stays what it is, as in the authors' script.
     `PairControl.FIDELITY` takes the answers themselves in place of translations, `PairControl.ROUND_TRIP` in place
-    of every answer itself what became of it on the way to the pair's other language and back.
+    of every answer itself what became of it on the way to the pair's other language and back. A rival's are
+    (x^l, best over worst) of the answers in l, by their scores.
     """
+    if pairs.rival is not None:
+        yield from _ranked(group, languages, asks_for_translation)
+        return
     if pairs.control is PairControl.FIDELITY:
         yield from _untranslated(group, pairs, languages, seed)
         return
@@ -77,6 +81,31 @@ def candidates(
     if PairType.NL in pairs.types:
         for code in languages.non_dominant:
             yield _nl(group, languages.dominant, code, pairs.control, asks_for_translation)
+
+
+def _ranked(group: Group, languages: LanguagesConfig, asks_for_translation: bool) -> Iterator[Candidate]:
+    """The answer with the highest score over that with the lowest; of equal ones the first, and the last."""
+    for code in languages.non_dominant:
+        scored = [(s.score, s) for s in group.scores[code] if s.score is not None]
+        best = max(scored, key=lambda pair: pair[0], default=(0.0, None))[1]
+        worst = min(reversed(scored), key=lambda pair: pair[0], default=(0.0, None))[1]
+        if best is worst:  # one that is alone is compared with nothing
+            best = worst = None
+        yield Candidate(
+            group,
+            PairType.NL,
+            language=code,
+            other=code,
+            chosen=best.source if best else None,
+            rejected=worst.source if worst else None,
+            chosen_origin=_drawn(code, best),
+            rejected_origin=_drawn(code, worst),
+            asks_for_translation=asks_for_translation,
+        )
+
+
+def _drawn(code: str, score: Score | None) -> str:
+    return f"{code}#{score.sample}" if score and score.sample else code
 
 
 def _untranslated(

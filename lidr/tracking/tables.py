@@ -13,7 +13,7 @@ from lidr.report.page.records import NOTHING, Record, Side
 from lidr.report.page.selection import Limits
 from lidr.report.page.units import BenchmarkUnit, Kind, LoopUnit
 from lidr.report.runs import Run, read_runs
-from lidr.synthesis.read import routes
+from lidr.synthesis.read import routes_for
 from lidr.tracking.keys import TableRows
 
 TEXT, SIZE = 2_000, 2_000_000  # characters of a text; bytes of the texts of an iteration or benchmark
@@ -41,7 +41,7 @@ def benchmark_tables(root: Path, iteration: int) -> dict[str, TableRows]:
 def _of_loop(run: Run, iteration: int) -> Iterator[Record]:
     languages, unit = run.config.languages, LoopUnit(run, iteration)
     pairs = sum(unit.candidates.values())
-    made = len(languages.trained) + len(routes(languages, run.config.pairs.control)) + pairs
+    made = len(languages.trained) + len(routes_for(languages, run.config.pairs)) + pairs
     yield from _records(run, unit, _prompts(run, pairs) * made)
 
 

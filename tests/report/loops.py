@@ -10,11 +10,11 @@ from pathlib import Path
 from lidr import jsonl
 from lidr.compose import compose_run
 from lidr.config import RunConfig, to_yaml
-from lidr.records import Prompt, Response, Translation, to_json
+from lidr.records import Prompt, Response, Score, Translation, to_json
 from lidr.stages import Stage, StageKind
 from lidr.store import RunDirectory
 from lidr.synthesis import build_pairs
-from lidr.synthesis.read import Route, file_name, routes
+from lidr.synthesis.read import Route, file_name, routes_for, sample_file, samples
 
 WORDS = {
     "en": ("The weather is nice today because", "the sun is shining over the green hills"),
@@ -84,7 +84,7 @@ def _iteration(
             given.append(Response(prompt.id, code, prompt.prompt, answers[number, code], reason, 12))
         _write(root / "responses" / f"{code}.jsonl", given)
     turned: dict[tuple[int, Route], str | None] = {(n, (c,)): text for (n, c), text in answers.items()}
-    for route in routes(config.languages, config.pairs.control):
+    for route in routes_for(config.languages, config.pairs):
         made, came, (source, target) = [], "-".join(route[:-1]), route[-2:]
         for number, identity in enumerate(ids):
             read = turned[number, route[:-1]]
@@ -93,12 +93,24 @@ def _iteration(
             made.append(Translation(identity, source, target, read or "", found, error))
             turned[number, route] = found
         _write(root / "translations" / file_name(route), made)
-    build_pairs(root / "prompts", root / "responses", root / "translations", root / "pairs", config)
+    for code, sample in samples(config.languages, config.pairs):
+        scored = [_score(i, code, sample, n, answers[n, code]) for n, i in enumerate(ids)]
+        _write(root / "scores" / sample_file(code, sample), scored)
+    compared = root / ("scores" if config.pairs.rival else "translations")
+    build_pairs(root / "prompts", root / "responses", compared, root / "pairs", config)
     _train(root / "training", t)
     for kind in StageKind:
         stage = Stage(kind, t)
         if run.folder(stage).exists():
             run.finish(stage, {}, {}, [p for p in run.folder(stage).iterdir() if p.is_file()], {}, 1.0)
+
+
+def _score(identity: str, code: str, sample: int, number: int, answer: str) -> Score:
+    """Of the own answer, or of one that says more; none of every eighth prompt's drawn answers has a score."""
+    text = f"{answer} {sample}" if sample else answer
+    if (sample and number % 8 == 1) or not answer.strip():
+        return Score(identity, code, sample, text, None, 0, "empty")
+    return Score(identity, code, sample, text, -1.0 - (sample + number) % 3, 12, None)
 
 
 def _train(folder: Path, t: int) -> None:
@@ -110,7 +122,7 @@ def _train(folder: Path, t: int) -> None:
     jsonl.write(folder / "metrics.jsonl", records)
 
 
-def _write(path: Path, records: Sequence[Prompt | Response | Translation]) -> None:
+def _write(path: Path, records: Sequence[Prompt | Response | Translation | Score]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     jsonl.write(path, map(to_json, records))
 

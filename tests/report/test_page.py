@@ -27,6 +27,8 @@ from .loops import audit_of, drop_stage, make_loop_run, tear
 from .parsed import Parsed
 from .runs import make_run
 
+LOOP = [StageKind.PROMPTS, StageKind.RESPONSES, StageKind.TRANSLATIONS, StageKind.PAIRS, StageKind.TRAINING]
+
 
 def page_of(folders: list[Path], out: Path, limits: Limits | None = None) -> Parsed:
     runs = read_runs(folders)
@@ -174,11 +176,10 @@ def test_hostile_texts_in_every_field_reach_the_page_as_they_are(tmp_path: Path)
         assert any(row["kind"] == "answer" and row["left"] == f"{text} answer es es" for row in rows)
 
 
-@pytest.mark.parametrize("stage", [kind for kind in StageKind if kind is not StageKind.EVALUATION])
+@pytest.mark.parametrize("stage", LOOP)
 def test_a_run_that_lacks_a_stage_has_a_page_that_names_it(stage: StageKind, tmp_path: Path) -> None:
     make_loop_run(tmp_path / "run", iterations=2)
-    order = list(StageKind)
-    for later in order[order.index(stage) : order.index(StageKind.EVALUATION)]:
+    for later in LOOP[LOOP.index(stage) :]:
         drop_stage(tmp_path / "run", 2, later)
     page = page_of([tmp_path / "run"], tmp_path / "page.html")
     assert "The run is not finished." in page.shown
@@ -237,6 +238,28 @@ def test_pairs_without_their_answers_are_shown_and_the_page_says_what_is_not(tmp
     assert "The others lack the answers or translations that they were made of." in page.shown
     assert {row["outcome"] for row in page.rows() if row["kind"] == "pair"} == {"kept"}
     assert re.search(r"\d+ of 60 pair candidates", page.shown)
+
+
+def test_a_rivals_pairs_are_shown_with_what_dropped_them(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = make_loop_run(folder, ("es", "de"), overrides=["pairs=mapo", "pairs.rival.samples=2"])
+    assert config.pairs.rival is not None
+    page = page_of([folder], tmp_path / "page.html")
+    rows = [row for row in page.rows() if row["kind"] == "pair"]
+    audit = audit_of(folder, 1)
+    counted = Counter(row["outcome"] for row in rows)
+    assert counted.pop("kept") == audit["kept"]
+    dropped = audit["dropped"]
+    assert isinstance(dropped, dict)
+    assert {k: v for k, v in dropped.items() if v} == counted
+    assert len(rows) == audit["candidates"] == 40
+    assert counted["unscored"]
+    assert counted["truncated"]
+    assert "mapo: best over worst of 3 answers" in page.shown
+    assert "es#2" in {row["leftOrigin"] for row in rows}
+    (folder / "iteration-1" / "scores" / "es-2.jsonl").unlink()
+    page = page_of([folder], tmp_path / "page.html")
+    assert "answers, translations or scores behind the pairs are not there" in page.shown
 
 
 def test_pairs_that_were_made_elsewhere_are_all_shown(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Fake engines, and the files of a small iteration."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from lidr.records import Prompt, Response, Translation, to_json
 from lidr.synthesis.read import Group, Route, file_name, routes
 
 SAMPLING = SamplingConfig(max_new_tokens=8, repetition_penalty=1.0)
+SWITCHES = [each.name for each in fields(FiltersConfig) if each.type == "bool"]
 OFF = FiltersConfig(
     translation_error=False,
     translation_incomplete_group=False,

@@ -15,11 +15,10 @@ from lidr.errors import LidrError
 from lidr.prompts.align import align
 from lidr.prompts.rows import Item
 from lidr.synthesis import audit_table, build_pairs, generate, translate
-from lidr.synthesis.filters import Reason
-from tests.synthesis.make import SAMPLING, FakeEngine, config, group, write
+from tests.synthesis.make import SAMPLING, SWITCHES, FakeEngine, config, group, write
 from tests.synthesis.test_filters import LONG, LONG_TRANSLATIONS
 
-ALL_ON = {r.value: True for r in Reason} | {"translation_incomplete_group": False}
+ALL_ON = dict.fromkeys(SWITCHES, True) | {"translation_incomplete_group": False}
 
 
 def build(folder, groups, **changes):
@@ -145,7 +144,7 @@ GROUPS = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(
     made=st.lists(GROUPS, min_size=1, max_size=4),
-    filters=st.fixed_dictionaries({r.value: st.booleans() for r in Reason}),
+    filters=st.fixed_dictionaries({name: st.booleans() for name in SWITCHES}),
     en_rejected=st.sampled_from(EnRejected),
     types=st.sampled_from([(PairType.NL,), (PairType.EN,), (PairType.NL, PairType.EN)]),
     requests=st.booleans(),
@@ -271,6 +270,7 @@ PRESETS = {
     "swapped": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.SWAPPED),
     "fidelity": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.FIDELITY),
     "round_trip": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.ROUND_TRIP),
+    "mapo": ((PairType.NL,), EnRejected.LAST, None),
 }
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from lidr.config import PairType
 from lidr.synthesis.filters import Filters, Reason, repeated_share
 from lidr.synthesis.strategies import candidates
-from tests.synthesis.make import config, group
+from tests.synthesis.make import SWITCHES, config, group
 
 LONG = {
     "en": "The farmer has three red apples in his basket today.",
@@ -98,7 +98,7 @@ def test_translation_requests_are_not_held_to_a_language():
 
 
 def test_the_first_reason_counts():
-    everything = {r.value: True for r in Reason}
+    everything = dict.fromkeys(SWITCHES, True)
     made = group(answers={"es": ""}, translations={("es", "en"): None, ("en", "es"): None}, cut=("es",))
     assert reasons(made, types=(PairType.NL,), **everything) == [
         Reason.EMPTY,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lidr.config import LanguagesConfig, PairControl
+from lidr.config import LanguagesConfig, PairsConfig
 from lidr.evaluation.outcomes import Outcome
-from lidr.records import Pair, Prompt, Response, Translation
+from lidr.records import Pair, Prompt, Response, Score, Translation
 from lidr.report.page.embed import embedded_size
-from lidr.synthesis.read import Group, Route, routes
+from lidr.synthesis.read import Group, Route, by_language, routes_for, samples
 
 
 @dataclass
@@ -18,7 +18,8 @@ class Bundle:
 
     most_text: characters of a text that count; the rest is not embedded.
     candidates: pair candidates that an answer in a language stands for, where pairs were made.
-    prompts: by language. responses, outcomes: by (t of the answering M_t, language); translations: by route.
+    prompts: by language. responses, outcomes: by (t of the answering M_t, language); translations: by route; scores of
+    a rival's samples: by (language, sample).
     """
 
     most_text: int
@@ -26,6 +27,7 @@ class Bundle:
     prompts: dict[str, Prompt] = field(default_factory=dict)
     responses: dict[tuple[int, str], Response] = field(default_factory=dict)
     translations: dict[Route, Translation] = field(default_factory=dict)
+    scores: dict[tuple[str, int], Score] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     outcomes: dict[tuple[int, str], Outcome] = field(default_factory=dict)
     size: int = 0
@@ -49,6 +51,10 @@ class Bundle:
         self.translations[route] = translation
         self._weigh([translation.source, translation.translation or ""])
 
+    def put_score(self, score: Score) -> None:
+        self.scores[score.language, score.sample] = score
+        self._weigh([score.source])
+
     def put_pair(self, pair: Pair) -> None:
         self.pairs.append(pair)
         self._weigh([pair.prompt, pair.chosen, pair.rejected])
@@ -62,20 +68,20 @@ class Bundle:
                 self._seen.add(text)
                 self.size += embedded_size(text[: self.most_text])
 
-    def group(self, iteration: int, languages: LanguagesConfig, control: PairControl | None) -> Group | None:
+    def group(self, iteration: int, languages: LanguagesConfig, strategy: PairsConfig) -> Group | None:
         """The same as pair building reads it; None where a part is missing.
 
         Args:
             iteration: t of the M_t that answered.
             languages: of the run.
-            control: of its pairs.
+            strategy: of its pairs.
         """
-        codes, ways = languages.trained, routes(languages, control)
+        codes, ways, drawn = languages.trained, routes_for(languages, strategy), samples(languages, strategy)
         answers = {code: self.responses.get((iteration, code)) for code in codes}
-        is_whole = all(code in self.prompts for code in codes) and all(w in self.translations for w in ways)
-        if not is_whole or not all(answers.values()):
+        compared = all(w in self.translations for w in ways) and all(key in self.scores for key in drawn)
+        if not compared or not all(code in self.prompts for code in codes) or not all(answers.values()):
             return None
         identity = self.prompts[languages.dominant].id
-        return Group(
-            identity, self.prompts, {c: r for c, r in answers.items() if r is not None}, self.translations
-        )
+        whole = {c: r for c, r in answers.items() if r is not None}
+        scores = by_language(self.scores[key] for key in drawn)
+        return Group(identity, self.prompts, whole, self.translations, scores)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lidr.report.runs import Run
 from lidr.stages import Stage, StageKind, stages
 from lidr.store import RunDirectory
-from lidr.synthesis.read import file_name, routes
+from lidr.synthesis.read import file_name, routes_for, sample_file, samples
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def _sentences(run: Run, directory: RunDirectory, missing: list[Stage]) -> Itera
         pairs = directory.folder(Stage(StageKind.PAIRS, t)) / "pairs.jsonl"
         if pairs.exists() and not _has_whole_answers(run, t):
             yield (
-                f"iteration-{t}: answers or translations behind the pairs are not there, so its dropped candidates "
-                "cannot be shown."
+                f"iteration-{t}: answers, translations or scores behind the pairs are not there, so its dropped "
+                "candidates cannot be shown."
             )
 
 
@@ -56,7 +56,8 @@ def _has_files(directory: RunDirectory, stage: Stage) -> bool:
 
 def _has_whole_answers(run: Run, iteration: int) -> bool:
     """Whether every file that pair building reads is there."""
-    languages, folder = run.config.languages, run.root / f"iteration-{iteration}"
+    languages, pairs, folder = run.config.languages, run.config.pairs, run.root / f"iteration-{iteration}"
     names = [f"{stage}/{code}.jsonl" for stage in ("prompts", "responses") for code in languages.trained]
-    names += [f"translations/{file_name(route)}" for route in routes(languages, run.config.pairs.control)]
+    names += [f"translations/{file_name(route)}" for route in routes_for(languages, pairs)]
+    names += [f"scores/{sample_file(*each)}" for each in samples(languages, pairs)]
     return all((folder / name).exists() for name in names)

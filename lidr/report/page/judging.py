@@ -69,7 +69,7 @@ class Judge:
         kept: dict[Key, list[Pair]] = {}
         for pair in bundle.pairs:
             kept.setdefault(_key(pair), []).append(pair)
-        group = bundle.group(iteration - 1, self._config.languages, self._config.pairs.control)
+        group = bundle.group(iteration - 1, self._config.languages, self._config.pairs)
         for candidate in self._candidates(group) if group else ():
             found = kept.pop(_key(candidate.kept(self._config.pairs.control)), [])
             for pair in found:

@@ -13,10 +13,10 @@ from lidr import jsonl
 from lidr.config import EnRejected, PairType
 from lidr.evaluation.outcomes import FILE as OUTCOMES
 from lidr.evaluation.outcomes import Outcome
-from lidr.records import Pair, Prompt, Response, Translation
+from lidr.records import Pair, Prompt, Response, Score, Translation
 from lidr.report.page.bundle import Bundle
 from lidr.report.runs import Run
-from lidr.synthesis.read import Route, file_name, routes
+from lidr.synthesis.read import Route, file_name, routes_for, sample_file, samples
 
 _NOT_MEASURES = ("id", "language")
 Put = tuple[str, Callable[[Bundle], None]]
@@ -64,7 +64,7 @@ class LoopUnit:
 
     def need(self) -> Need:
         answered = [p for name in ("responses", "translations") for p in self._files(name)]
-        files = [*self._files("prompts"), *answered, *_parts(self.pairs_path)]
+        files = [*self._files("prompts"), *answered, *self._files("scores"), *_parts(self.pairs_path)]
         records = sum(map(jsonl.whole_lines, answered)) + self._candidates_in_all()
         return Need(records, sum(path.stat().st_size for path in files))
 
@@ -84,6 +84,10 @@ class LoopUnit:
                 for r in _records(path, wants, self.totals, Kind.TRANSLATION):
                     x = _translation(r)
                     yield x.id, lambda b, way=way, x=x: b.put_translation(way, x)  # type: ignore[misc]
+        for path in self._files("scores"):
+            for r in _records(path, wants):
+                s = _score(r)
+                yield s.id, lambda b, s=s: b.put_score(s)  # type: ignore[misc]
         for r in (r for path in _parts(self.pairs_path) for r in _records(path, wants)):
             pair = _pair(r)
             yield pair.id, lambda b, pair=pair: b.put_pair(pair)  # type: ignore[misc]
@@ -99,11 +103,15 @@ class LoopUnit:
 
     @property
     def _routes(self) -> list[Route]:
-        return routes(self.run.config.languages, self.run.config.pairs.control)
+        return routes_for(self.run.config.languages, self.run.config.pairs)
 
     def _files(self, stage: str) -> list[Path]:
-        trained = [f"{code}.jsonl" for code in self.run.config.languages.trained]
-        names = map(file_name, self._routes) if stage == "translations" else trained
+        config = self.run.config
+        names = [f"{code}.jsonl" for code in config.languages.trained]
+        if stage == "translations":
+            names = [file_name(route) for route in self._routes]
+        elif stage == "scores":
+            names = [sample_file(*each) for each in samples(config.languages, config.pairs)]
         return [part for name in names for part in _parts(self._folder / stage / name)]
 
 
@@ -191,6 +199,19 @@ def _translation(record: Mapping[str, Any]) -> Translation:
         target_language=_text(record, "target_language"),
         source=_text(record, "source"),
         translation=_text_or_none(record, "translation"),
+        error=_text_or_none(record, "error"),
+    )
+
+
+def _score(record: Mapping[str, Any]) -> Score:
+    score = record.get("score")
+    return Score(
+        id=_text(record, "id"),
+        language=_text(record, "language"),
+        sample=int(record.get("sample", 0)),
+        source=_text(record, "source"),
+        score=None if score is None else float(score),
+        tokens=0,  # not shown
         error=_text_or_none(record, "error"),
     )
 
