@@ -31,7 +31,7 @@ RUNTIME_KEYS = frozenset(
     }
 )
 # Keys that came later than runs did: null is what those runs did, so that they keep their names.
-_LATER = frozenset({"pairs.control", "pairs.rival"})
+_LATER = frozenset({"pairs.control", "pairs.rival", "pairs.limit"})
 _RUNTIME_SUFFIXES = (".prompts.root",)
 _RUNTIME_BENCHMARK = ("batch_size", "include_path")
 # Of the run's engine and of the translator's: how much at once, by how many, and what it may cost.

@@ -123,6 +123,8 @@ def _limits(config: RunConfig) -> Iterator[LidrError]:
 def _pairs(config: RunConfig) -> Iterator[LidrError]:
     if not config.pairs.types:
         yield LidrError("is empty", where="pairs.types", instead="type pairs.types=[nl,en]")
+    if config.pairs.limit is not None:
+        yield from POSITIVE("pairs", {"limit": config.pairs.limit})
 
 
 def _objective(section: ObjectiveConfig) -> Iterator[LidrError]:

@@ -164,6 +164,7 @@ class PairsConfig:
     filters: FiltersConfig
     control: PairControl | None = None
     rival: RivalConfig | None = None
+    limit: int | None = None
 
     def describe(self) -> str:
         """In words, such as ``nl, en; rejected en answer: last``."""

@@ -106,6 +106,8 @@ class Training:
             frame = line(_pair(code)) + utf8(p.prompt for p in records) / len(records)
             size = answers[code].characters * (2 * answers[code].writing.bytes) + Range.exact(frame)
             count = kept * (len(records) * (kinds if dominant else 1))
+            if self.config.pairs.limit is not None:
+                count = count.at_most(self.config.pairs.limit)
             yield MeanPair(count, asked, text, text if self._reads_rejected else NOTHING, size)
 
     @property

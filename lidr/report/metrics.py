@@ -81,6 +81,8 @@ _STYLES = {
     "chosen_drift": MetricStyle(
         "Drift of the chosen answers", "nats", "log-prob under the policy minus under the reference", 1.0
     ),
+    "pairs": MetricStyle("Pairs trained on", "pairs", "of all types and languages", 1.0, 0),
+    "steps": MetricStyle("Optimizer steps", "steps", "of one training", 1.0, 0),
     "repetition": MetricStyle(
         "Repetitive answers", "%", "more than half of the answer lies in runs that recur"
     ),

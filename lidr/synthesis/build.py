@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from lidr.errors import LidrError
 from lidr.files import write_text
 from lidr.records import Pair, to_json
 from lidr.synthesis.audit import Auditor
-from lidr.synthesis.filters import Filters
+from lidr.synthesis.filters import Filters, Reason
 from lidr.synthesis.read import Group, groups
 from lidr.synthesis.strategies import candidates
 from lidr.synthesis.translation_requests import asks_for_translation
@@ -54,13 +57,18 @@ def build_pairs(
 def _pairs(
     walk: Iterator[Group], config: RunConfig, auditor: Auditor, advance: progress.Advance
 ) -> Iterator[Pair]:
-    filters = Filters(config.pairs.filters, config.languages)
+    filters, kept = Filters(config.pairs.filters, config.languages), Counter[tuple[str, str]]()
+    most = math.inf if config.pairs.limit is None else config.pairs.limit
     for group in walk:
         asks = _asks(group, config)
         auditor.add_group(group, asks)
         untranslated = asks and config.pairs.translation_requests
         for candidate in candidates(group, config.pairs, config.languages, config.seed, untranslated):
             verdict = filters.judge(candidate)
+            if verdict.dropped is None:
+                cell = (candidate.type, candidate.language)
+                kept[cell] += 1
+                verdict = replace(verdict, dropped=Reason.SURPLUS if kept[cell] > most else None)
             auditor.add(candidate, verdict)
             if verdict.dropped is None:
                 yield candidate.kept(config.pairs.control).pair()

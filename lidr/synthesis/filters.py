@@ -30,6 +30,7 @@ class Reason(StrEnum):
     identical: chosen and rejected are the same text.
     repetition: the chosen answer loops.
     off_target_chosen: the chosen answer is in another of the run's languages than the prompt.
+    surplus: no filter dropped it, and pairs.limit of its type and language stand before it.
     """
 
     EMPTY = "empty"
@@ -40,6 +41,7 @@ class Reason(StrEnum):
     IDENTICAL = "identical"
     REPETITION = "repetition"
     OFF_TARGET_CHOSEN = "off_target_chosen"
+    SURPLUS = "surplus"
 
 
 @dataclass(frozen=True)

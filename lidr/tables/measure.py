@@ -20,6 +20,7 @@ from lidr.tables.editions import TRAINING, Source
 
 RATING = (0.0, 10.0)
 _TAIL = 10
+_COUNTS = ("pairs", "steps")
 
 
 class Measured(NamedTuple):
@@ -138,7 +139,11 @@ def _mean_of_stored(run: Run, wanted: Wanted) -> Measured | None:
 
 
 def _training(run: Run, wanted: Wanted) -> Measured | None:
-    """The mean of a training's last steps, as `lidr report` shows it; n counts steps."""
+    """How many pairs or steps a training had, or the mean of its last steps as `lidr report` has it; n counts them."""
+    counts = run.trained.get(wanted.t(run), {})
+    if wanted.source.metric in _COUNTS:
+        count = counts.get(wanted.source.metric)
+        return None if count is None else Measured(float(count), None, None, int(count))
     key = f"train/{wanted.source.metric}"
     values = [float(r[key]) for r in list(run.training.get(wanted.t(run), ()))[-_TAIL:] if key in r]
     if not values:

@@ -262,6 +262,17 @@ def test_a_rivals_pairs_are_shown_with_what_dropped_them(tmp_path: Path) -> None
     assert "answers, translations or scores behind the pairs are not there" in page.shown
 
 
+def test_pairs_beyond_the_limit_are_shown_as_such(tmp_path: Path) -> None:
+    make_loop_run(tmp_path / "run", ("es",), overrides=["pairs.limit=3"])
+    page = page_of([tmp_path / "run"], tmp_path / "page.html")
+    counted = Counter(row["outcome"] for row in page.rows() if row["kind"] == "pair")
+    dropped = audit_of(tmp_path / "run", 1)["dropped"]
+    assert isinstance(dropped, dict)
+    assert counted.pop("kept") == 6
+    assert counted == {k: v for k, v in dropped.items() if v}
+    assert counted["surplus"] > 10
+
+
 def test_pairs_that_were_made_elsewhere_are_all_shown(tmp_path: Path) -> None:
     make_loop_run(tmp_path / "run", ("es",), prompts=6)
     pairs = tmp_path / "run" / "iteration-1" / "pairs" / "pairs.jsonl"

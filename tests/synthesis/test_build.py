@@ -92,6 +92,25 @@ def test_audit_by_hand(tmp_path):
     assert examples[0]["translation_errors"] == {"en->de": "no closing tag"}
 
 
+def test_a_limit_keeps_the_first_pairs_of_each_type_and_language(tmp_path):
+    made = [group(f"p{i}", answers={"de": "" if i == 0 else "Eine Birne."}) for i in range(4)]
+    found = build(tmp_path, made, limit=2, empty=True)
+    kept = [(p["id"], p["language"]) for p in read(tmp_path)]
+    assert [i for i, code in kept if code == "es"] == ["p0", "p1"]
+    assert [i for i, code in kept if code == "de"] == ["p1", "p2"], "what a filter drops takes nobody's place"
+    assert [i for i, code in kept if code == "en"] == ["p1", "p2"]
+    assert (found["candidates"], found["kept"]) == (12, 6)
+    assert (found["dropped"]["empty"], found["dropped"]["surplus"]) == (2, 4)
+    again = build(tmp_path / "all", made, limit=4, empty=True)
+    assert again["dropped"]["surplus"] == 0
+    assert again["kept"] == 10
+
+
+def test_a_limit_is_a_number_above_zero():
+    with pytest.raises(LidrError, match=r"pairs.limit: 0 is out of range -> it must be greater than 0"):
+        compose_run(["pairs.limit=0"])
+
+
 def test_examples_are_three_and_short(tmp_path):
     made = [group(f"p{i}", answers={"es": "x" * 5000}, cut=("es",)) for i in range(5)]
     examples = build(tmp_path, made, truncated=True)["examples"]["truncated"]
@@ -271,6 +290,7 @@ PRESETS = {
     "fidelity": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.FIDELITY),
     "round_trip": ((PairType.NL, PairType.EN), EnRejected.LAST, PairControl.ROUND_TRIP),
     "mapo": ((PairType.NL,), EnRejected.LAST, None),
+    "mapo_lab": ((PairType.NL,), EnRejected.LAST, None),
 }
 
 

@@ -242,7 +242,7 @@ def test_scores_that_were_killed_end_with_the_same_bytes(tmp_path: Path) -> None
     whole = FakeScorer()
     assert scoring(tmp_path / "whole", whole) == 30
     assert whole.seen == [], "all is there"
-    assert len(rest.seen) == 21 - 9, "24 answers to five prompts, less those that are blank or cut off"
+    assert len(rest.seen) == 20 - 9, "of 30 answers 20 are whole, beside a whole dominant one"
 
 
 def test_draws_of_one_prompt_differ_and_are_asked_by_their_number(tmp_path: Path) -> None:
@@ -318,14 +318,12 @@ def test_pairs_are_built_from_scores(tmp_path: Path) -> None:
 
 # --- the configuration
 
+SERVER = ["engine=openai", "engine.endpoint.model='m-{iteration}'"]
 WRONG = [
     (["pairs.types=[nl,en]"], r"mapo has no pairs in the dominant language.*type pairs.types=\[nl\]"),
     (["pairs.control=swapped"], "swapped is a control of the paper's pairs, not of mapo"),
     (["translator=none", "pairs.filters.off_target_chosen=false"], "mapo scores answers by a translator"),
-    (
-        ["engine=openai", "engine.endpoint.model='m-{iteration}'"],
-        "mapo scores texts that are given.*type engine=transformers",
-    ),
+    (SERVER, "mapo scores texts that are given.*type engine=transformers"),
     (["pairs.rival.samples=0"], "pairs.rival.samples: 0 is out of range"),
     (["pairs.rival.samples=65"], "pairs.rival.samples: 65 is out of range"),
     (["pairs.rival.temperature=0"], "pairs.rival.temperature: 0.* is out of range"),

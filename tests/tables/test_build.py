@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from lidr.errors import LidrError
+from lidr.stages import Stage, StageKind
+from lidr.store import RunDirectory
 from lidr.tables import Scale, build_table, read_table
 from lidr.tables.editions import found_in, named, shown
 from lidr.tables.frame import COLUMNS, tidy
@@ -323,6 +325,23 @@ def test_the_gap_is_taken_as_it_is_stored(tmp_path: Path) -> None:
     gap = cell(tidy(edition), "fresh previous M_1", "gap", "imbalance_gap")
     stored = next(s for s in edition.runs[0].scores if (s.metric, s.iteration) == ("imbalance_gap", 1))
     assert (gap.ours, gap.low, gap.high) == (stored.value, stored.low, stored.high)
+
+
+def test_how_much_was_trained_on_is_a_number_of_its_own(tmp_path: Path) -> None:
+    rivals = {"nl": ["pairs=nl_only", "pairs.limit=120"], "mapo": ["pairs=mapo_lab", "pairs.limit=120"]}
+    for number, (name, overrides) in enumerate(rivals.items()):
+        lab_run(tmp_path / name, ["experiment=e4_rivals", "scale=lab", *overrides])
+        counts = {"pairs": 400 + number, "steps": 25 + number, "seconds": 1.5}
+        run = RunDirectory(tmp_path / name)
+        run.folder(Stage(StageKind.TRAINING, 2)).mkdir(parents=True, exist_ok=True)
+        run.finish(Stage(StageKind.TRAINING, 2), {}, {}, [], counts, 1.0)
+    frame = tidy(named(read_table("e4_rivals"), [tmp_path / name for name in rivals]))
+    for row, pairs in (("LIDR nl pairs, M_2", 400), ("MAPO, M_2", 401)):
+        found = cell(frame, row, "all pairs", "pairs")
+        assert (found.ours, found.n) == (pairs, pairs)
+        assert cell(frame, row, "all pairs", "steps").ours == pairs - 375
+    assert pd.isna(cell(frame, "MAPO, M_1", "all pairs", "steps").ours), "not trained yet"
+    assert cell(frame, "MAPO, M_2", "es").ours > 0
 
 
 def test_what_a_training_leaves_is_a_number_of_a_grid(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from lidr.records import Pair, Response, Translation
 from lidr.report.page.bundle import Bundle
 from lidr.report.page.records import NOTHING, Record, Side
 from lidr.report.page.units import Kind
-from lidr.synthesis.filters import Filters
+from lidr.synthesis.filters import Filters, Reason
 from lidr.synthesis.read import Group, Route, origin
 from lidr.synthesis.strategies import Candidate, candidates
 from lidr.synthesis.translation_requests import asks_for_translation
@@ -76,7 +76,8 @@ class Judge:
                 yield self._kept(pair, bundle, iteration, measured=not candidate.asks_for_translation)
             if not found:
                 reason = self._filters.judge(candidate).dropped
-                yield self._dropped(candidate, bundle, iteration, NOT_THERE if reason is None else reason)
+                beyond = NOT_THERE if self._config.pairs.limit is None else Reason.SURPLUS
+                yield self._dropped(candidate, bundle, iteration, reason or beyond)
         for pair in (pair for found in kept.values() for pair in found):
             yield self._kept(pair, bundle, iteration)
 
