@@ -63,11 +63,17 @@ def prepare(place: Path) -> None:
     (judges / "reader.yaml").write_text(_READER)
 
 
-def commands(number: int, run: str, plan: Plan | None = None) -> list[list[str]]:
-    """What is typed, one after the other; `run` is the run's folder."""
+def commands(number: int, run: str, plan: Plan | None = None, pairs: str = "lidr") -> list[list[str]]:
+    """What is typed, one after the other; `run` is the run's folder, `pairs` the loop's preset of them."""
     processes = "separate" if plan is not None and plan.separate else "inline"
     shards = 1 if plan is None else plan.shards
-    words = [*_RUN, f"objective.beta={BETAS[number]}", f"processes={processes}", f"engine.processes={shards}"]
+    words = [
+        *_RUN,
+        f"pairs={pairs}",
+        f"objective.beta={BETAS[number]}",
+        f"processes={processes}",
+        f"engine.processes={shards}",
+    ]
     return [["run", *words], ["judge", run, *_JUDGE]]
 
 

@@ -18,7 +18,7 @@ KINDS = {
     "checkpoint": r"/last\.ckpt",
     "cache": r"/reference\.safetensors|/choices\.json|/cache/|/judge\.json",
     "model": r"/model(\.tmp|\.old)?(/|$)",
-    "records": r"/(prompts|responses|translations|pairs|training|evaluation|judging)(/|$)",
+    "records": r"/(prompts|responses|translations|samples|scores|pairs|training|evaluation|judging)(/|$)",
     "run files": r"",
 }
 

@@ -1,4 +1,4 @@
-"""`python -m tests.torture.kills [--kills N] [--seeds A:B] [--only SEED] [--jobs N] [--fork]`: loops that are killed.
+"""`python -m tests.torture.kills [--kills N] [--seeds A:B] [--jobs N] [--fork] [--pairs NAME] ...`: killed loops.
 
 A loop of two iterations on the lab, with report, W&B's files and a judge, runs once in peace. Then each seed draws a
 loop, or two that share a folder and its caches, and the moments at which they are killed: at any time, or at a write of
@@ -39,13 +39,14 @@ _LINGER = 5.0  # seconds that processes have to follow a parent that was killed
 
 @dataclass(frozen=True)
 class Whole:
-    """A loop that nobody killed. run: its folder. mirror: its W&B files."""
+    """A loop that nobody killed. run: its folder. mirror: its W&B files. pairs: the preset of its pairs."""
 
     run: str
     files: Content
     mirror: Mirrored
     writes: list[Write]
     seconds: float
+    pairs: str = "lidr"
 
 
 @dataclass
@@ -78,7 +79,7 @@ def main() -> int:
         warm_up()
         start = partial(copied, prepare=lambda: hook.install(os.environ[hook.VARIABLE]))
     with _folder(arguments.keep) as folder:
-        wholes = [in_peace(folder / f"whole-{n}", n, start) for n in range(len(BETAS))]
+        wholes = [in_peace(folder / f"whole-{n}", n, start, arguments.pairs) for n in range(len(BETAS))]
         keep_common(wholes)
         _say(f"in peace: {len(wholes[0].files)} files, {wholes[0].seconds:.1f} s")
         outcomes = list(_side_by_side(seeds, enough, wholes, start, folder, arguments.jobs))
@@ -95,6 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="seeds at the same time")
     parser.add_argument("--fork", action="store_true", help="commands are copies of one process")
     parser.add_argument("--out", type=Path, help="a JSON file of all kills")
+    parser.add_argument("--pairs", default="lidr", help="the loops' preset of pairs, such as mapo_lab")
     parser.add_argument("--keep", type=Path, help="a folder in which everything stays")
     return parser.parse_args()
 
@@ -119,14 +121,14 @@ def _folder(kept: Path | None) -> Iterator[Path]:
         yield Path(folder).resolve()
 
 
-def in_peace(place: Path, number: int, start: Starter) -> Whole:
+def in_peace(place: Path, number: int, start: Starter, pairs: str = "lidr") -> Whole:
     """The loop that nobody kills.
 
     Raises:
         RuntimeError: it does not end well.
     """
     prepare(place)
-    words = commands(number, "outputs/lab")
+    words = commands(number, "outputs/lab", pairs=pairs)
     loop = Loop(place, number, words, start, "outputs")
     writes: list[Write] = []
     started = time.monotonic()
@@ -138,7 +140,8 @@ def in_peace(place: Path, number: int, start: Starter) -> Whole:
         raise RuntimeError("\n".join([*loop.told.lost, *loop.told.tracebacks]))
     (run,) = (path.parent for path in place.glob("outputs/lab/*/config.yaml"))
     seconds = time.monotonic() - started
-    return Whole(str(run.relative_to(place)), content(place / "outputs"), Mirrored.of(run), writes, seconds)
+    files = content(place / "outputs")
+    return Whole(str(run.relative_to(place)), files, Mirrored.of(run), writes, seconds, pairs)
 
 
 def keep_common(wholes: Sequence[Whole]) -> None:
@@ -174,7 +177,7 @@ def _tortured(
     plan, place = outcome.plan, folder / f"seed-{outcome.plan.seed}"
     prepare(place)
     loops = [
-        Loop(place, n, commands(n, whole.run, plan), start, whole.run)
+        Loop(place, n, commands(n, whole.run, plan, whole.pairs), start, whole.run)
         for n, whole in enumerate(wholes[: plan.loops])
     ]
     outcome.told = [loop.told for loop in loops]
