@@ -30,7 +30,7 @@ BROKEN = st.sampled_from(
 BYTES = st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()) | BROKEN
 FIELDS = ("id", "language", "prompt", "response", "finish_reason", "tokens", "answer", "source", "source_language",
           "target_language", "translation", "error", "chosen", "rejected", "chosen_origin", "rejected_origin",
-          "accuracy", "key", "model", "cost")  # fmt: skip
+          "accuracy", "key", "model", "cost", "sample", "score")  # fmt: skip
 RECORDS = st.dictionaries(st.sampled_from(FIELDS), SCALARS | st.sampled_from(["en", "es", "stop"]))
 LINE = BYTES.map(lambda data: data.replace(b"\n", b" ")) | RECORDS.map(jsonl.encode)
 LINES = st.lists(LINE, max_size=4).map(b"\n".join)

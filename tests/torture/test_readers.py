@@ -63,6 +63,7 @@ def test_readers_of_lines(place: Path, content: bytes) -> None:
         lambda path: list(read.prompts(path, "en")),
         lambda path: list(read.responses(path, "en")),
         lambda path: list(read.translations(path, "en", "es")),
+        lambda path: list(read.scores(path, "es", 1)),
         lambda path: list(read.pairs(path)),
         lambda path: outcomes.read(path.parent),
         _ledger,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lidr import jsonl
+from lidr import records as stored
 from lidr.config import from_mapping, read_config, to_mapping, to_yaml
 from lidr.engines.endpoint_usage import Ledger, Usage
 from lidr.evaluation import outcomes
@@ -67,6 +68,16 @@ def test_responses(place: Path, records: list[Response]) -> None:
 def test_translations(place: Path, good: list[Translation], failed: list[Translation]) -> None:
     jsonl.write(place / "en-es.jsonl", map(to_json, [*good, *failed]))
     assert list(read.translations(place / "en-es.jsonl", "en", "es")) == [*good, *failed]
+
+
+@REPEATABLE
+@given(
+    good=st.lists(st.builds(stored.Score, TEXT, ES, st.just(1), TEXT, FINITE, TOKENS, st.none()), max_size=3),
+    failed=st.lists(st.builds(stored.Score, TEXT, ES, st.just(1), TEXT, st.none(), TOKENS, TEXT), max_size=3),
+)
+def test_scores_of_samples(place: Path, good: list[stored.Score], failed: list[stored.Score]) -> None:
+    jsonl.write(place / "es-1.jsonl", map(to_json, [*good, *failed]))
+    assert list(read.scores(place / "es-1.jsonl", "es", 1)) == [*good, *failed]
 
 
 @REPEATABLE

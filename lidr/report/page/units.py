@@ -204,13 +204,13 @@ def _translation(record: Mapping[str, Any]) -> Translation:
 
 
 def _score(record: Mapping[str, Any]) -> Score:
-    score = record.get("score")
+    score, sample = record.get("score"), record.get("sample")
     return Score(
         id=_text(record, "id"),
         language=_text(record, "language"),
-        sample=int(record.get("sample", 0)),
+        sample=sample if isinstance(sample, int) else 0,
         source=_text(record, "source"),
-        score=None if score is None else float(score),
+        score=float(score) if isinstance(score, int | float) and jsonl.is_number(score) else None,
         tokens=0,  # not shown
         error=_text_or_none(record, "error"),
     )
