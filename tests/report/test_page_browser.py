@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -88,6 +89,17 @@ def test_hostile_texts_are_shown_as_text_and_do_not_run(chromium: Chromium, tmp_
         page.open(path, f"id={quote(text)}")
         assert count(page) == 1
     assert page.evaluate("typeof window.pwned") == "undefined"
+
+
+def test_a_drawn_answer_is_called_one(chromium: Chromium, tmp_path: Path) -> None:
+    make_loop_run(tmp_path / "run", ("es",), overrides=["pairs=mapo", "pairs.rival.samples=2"])
+    page = chromium.page().open(build_report([tmp_path / "run"], tmp_path / "out").page, "outcome=pair:kept")
+    origins = "[...document.querySelectorAll('#records .origin')].map((p) => p.textContent).join('|')"
+    shown = page.evaluate(origins)
+    assert "answered in Spanish, draw 2" in shown
+    assert re.search(r"answered in Spanish(?!,)", shown)
+    assert "#" not in shown
+    assert page.complaints() == []
 
 
 def test_the_policy_stops_what_would_get_past_the_escaping(

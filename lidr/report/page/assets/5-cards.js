@@ -87,9 +87,11 @@ function side(row, place, name, pattern) {
   );
 }
 
-/** "answered in English, translated into Spanish, translated into English" */
+/** "answered in English, translated into Spanish, translated into English"; of "es#2" "answered in Spanish, draw 2" */
 function origin(word) {
-  const [from, ...route] = word.split("->").map(languageName);
+  const [[language, draw], ...rest] = word.split("->").map((part) => part.split("#"));
+  const from = languageName(language) + (draw ? `, draw ${draw}` : "");
+  const route = rest.map((part) => languageName(part.join("#")));
   return [`answered in ${from}`, ...route.map((to) => `translated into ${to}`)].join(", ");
 }
 
