@@ -84,5 +84,7 @@ class _LogLines:
             return
         self._last = now
         rate = (self.done - self._first) / (now - self._start)
-        left = (self.total - self.done) / rate if rate else float("inf")
-        log.info("%s: %d of %d, %.1f/s, about %.0f s left", self.title, self.done, self.total, rate, left)
+        left = (
+            f"{rate:.1f}/s, about {(self.total - self.done) / rate:.0f} s left" if rate else "nothing new yet"
+        )
+        log.info("%s: %d of %d, %s", self.title, self.done, self.total, left)
