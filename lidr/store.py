@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lidr import __version__, holding
 from lidr.config import RunConfig, differences, identity, identity_values, read_config, to_yaml
-from lidr.errors import LidrError, StageError
+from lidr.errors import ConfigError, LidrError, StageError
 from lidr.files import write_text
 from lidr.hashing import sha256
 from lidr.paths import resolve_model
@@ -97,21 +97,32 @@ class RunDirectory:
         """Creates the directory, or checks that what lies there is the same run.
 
         Raises:
-            LidrError: the directory holds a run of other values; names the keys that differ.
+            LidrError: the directory holds a run of other values, whose keys are named, or a damaged config.yaml.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / "config.yaml"
         if path.exists():
-            self._refuse_other(config, read_config(path))
+            self._refuse_other(config, path)
         write_text(path, to_yaml(config))
         write_text(self.root / "name.txt", describe(config) + "\n")
 
-    def _refuse_other(self, config: RunConfig, stored: RunConfig) -> None:
+    def _refuse_other(self, config: RunConfig, path: Path) -> None:
+        """A damaged file may be deleted: stages that were finished with other values are refused by themselves."""
+        anew = f"delete {path} and run the same command again: it is written anew"
+        try:
+            stored = read_config(path)
+        except ConfigError as error:
+            first = error.problems[0]
+            raise LidrError(first.what, where=first.where, instead=anew) from error
+        except LidrError as error:
+            raise LidrError(error.what, where=str(path), instead=anew) from error
         changed = differences(identity_values(config), identity_values(stored))
         if changed:
             keys = ", ".join(f"{k}: {ours!r} here, {theirs!r} there" for k, (ours, theirs) in changed.items())
             raise LidrError(
-                f"holds another run ({keys})", where=str(self.root), instead="move the folder away"
+                f"is of another run ({keys})",
+                where=str(path),
+                instead=f"move the folder away; if the file was damaged, {anew}",
             )
 
     @contextmanager

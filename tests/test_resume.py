@@ -89,8 +89,8 @@ def before_iteration_2(uninterrupted: Path, outputs: Path) -> None:
 @pytest.mark.parametrize(
     ("processes", "kills"),
     [
-        ("inline", ["translating", "pairing", "training"]),
-        ("separate", ["answering", "training", "evaluating"]),
+        ("inline", ["answering", "translating", "pairing", "training", "evaluating"]),
+        ("separate", ["training"]),
     ],
 )
 def test_killed_and_resumed_equals_uninterrupted(

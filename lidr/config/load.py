@@ -19,7 +19,7 @@ from lidr.config.schema import RunConfig
 from lidr.errors import ConfigError, LidrError, did_you_mean
 from lidr.printable import short
 
-_PUT_BACK = "put config.yaml back as the run wrote it, or name another folder"
+_PUT_BACK = "delete it and type the lidr run of this run again, which writes it anew; or name another folder"
 
 _Root = TypeVar("_Root")
 

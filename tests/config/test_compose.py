@@ -49,7 +49,7 @@ def problems(*overrides: str) -> list[str]:
 
 
 def test_the_counts_of_the_vocabulary() -> None:
-    assert len(EXPERIMENTS) == 36
+    assert len(EXPERIMENTS) == 37
     assert len(SWEEPS) == 14
     assert len(GROUPS) >= 29
 

@@ -20,15 +20,15 @@ def synthetic(n: int, a: float, b: float, seed: int, shift: float = 400.0) -> tu
 
 
 def test_the_win_rate_at_equal_length_is_recovered() -> None:
-    wins, lengths, baseline = synthetic(20_000, a=-0.5, b=1.5, seed=0)
+    wins, lengths, baseline = synthetic(5_000, a=-0.5, b=1.5, seed=0)
     found = length_controlled(wins.tolist(), lengths.tolist(), baseline.tolist())
-    assert found.value == pytest.approx(1 / (1 + np.exp(0.5)), abs=0.02)
+    assert found.value == pytest.approx(1 / (1 + np.exp(0.5)), abs=0.03)
     assert wins.mean() > found.value + 0.1
     assert found.low < found.value < found.high
 
 
 def test_without_a_length_bias_it_is_the_raw_win_rate() -> None:
-    wins, lengths, baseline = synthetic(20_000, a=0.4, b=0.0, seed=1)
+    wins, lengths, baseline = synthetic(5_000, a=0.4, b=0.0, seed=1)
     found = length_controlled(wins.tolist(), lengths.tolist(), baseline.tolist())
     assert found.value == pytest.approx(wins.mean(), abs=0.02)
 
@@ -52,11 +52,11 @@ def test_the_fit_is_an_independent_optimisers() -> None:
 def test_the_interval_covers_the_truth() -> None:
     truth = 1 / (1 + np.exp(-0.2))
     covered = 0
-    for seed in range(100):
+    for seed in range(50):
         wins, lengths, baseline = synthetic(200, a=0.2, b=1.0, seed=100 + seed)
         found = length_controlled(wins.tolist(), lengths.tolist(), baseline.tolist())
         covered += found.low <= truth <= found.high
-    assert 88 <= covered <= 100
+    assert 44 <= covered <= 50
 
 
 @pytest.mark.parametrize("wins", [[1.0] * 20, [0.0] * 20])

@@ -12,7 +12,8 @@ from tests.torture import fault, forked
 from tests.torture.fault import Fault, a_folder, finished, judged, template
 
 _DELETE = re.compile(
-    r"or delete (.*) and run the same command again|-> delete (.*) and run the same command again"
+    r"(?:or|if the file was damaged,) delete (.*) and run the same command again"
+    r"|-> delete (.*) and run the same command again"
 )
 _DERIVED = (
     "results.json",

@@ -43,7 +43,8 @@ def _full_from(number: int, refusals: int | None, name: str) -> Fault:
     with a_folder() as folder:
         disk = Disk(folder / "outputs", number, refusals)
         met = fault.run(folder, before=disk.mount)
-        return judged(name, folder, met, ROOM, may_pass="log.txt" in name)
+        is_there = refusals == 1 and ", mkdir " in name  # of a folder that another call has made, or makes
+        return judged(name, folder, met, ROOM, may_pass=is_there or "log.txt" in name)
 
 
 _SIZES = (*range(16, 128, 4), 256, 512, 1024, 4096, 8192, 12288, 13312, 14336, 15360, 16384)  # kB

@@ -143,7 +143,8 @@ _CHANGES: dict[str, tuple[Change, str | None]] = {
     "a manifest that is a list": (content("iteration-1/pairs/stage.json", b"[]"), "not a readable manifest -> delete"),
     "a configuration of another run": (
         lambda folder: (folder / "config.yaml").write_text(
-            (folder / "config.yaml").read_text().replace("seed: 0", "seed: 1")), "holds another run"),
+            (folder / "config.yaml").read_text().replace("seed: 0", "seed: 1")),
+        r"config\.yaml: is of another run \(seed: 0 here, 1 there\).*move the folder away"),
     "a configuration that is broken": (content("config.yaml", b"\xff"), "not a readable configuration"),
     "a log that is a folder": (a_folder("log.txt"), r"log\.txt: cannot be used \(Is a directory\)"),
     "a status that is a folder": (a_folder("status.json"), r"status\.json: cannot be used \(Is a directory\)"),

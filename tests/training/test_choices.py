@@ -228,7 +228,7 @@ def ways(
 ) -> list[tuple[bool, bool]]:
     """(keep_logits, checkpointing) as memory shrinks, each once."""
     monkeypatch.setattr(cost, "CHUNK_ELEMENTS", 100)  # one row, so that a chunk is smaller than all
-    sizes = [int(GIB * 0.97**k) for k in range(340)]
+    sizes = [int(GIB * 0.9**k) for k in range(110)]
     found = [chosen_for(tiny, situation, folder, monkeypatch, size) for size in sizes]
     return list(dict.fromkeys((made.keep_logits, made.checkpointing) for made in found))
 
@@ -263,9 +263,7 @@ def test_a_first_micro_batch_is_longer_only_where_nobody_said_and_gradients_are_
     made = chosen_for(tiny, situation(unsaid), tmp_path, monkeypatch, GIB)
     assert (made.token_budget, made.ahead) == (2048, 24)
     assert made.reasons[-1] == "a step's first micro-batch up to 2072 tokens: there are no gradients yet"
-    less = (
-        chosen_for(tiny, situation(unsaid), tmp_path, monkeypatch, int(GIB * 0.97**k)) for k in range(340)
-    )
+    less = (chosen_for(tiny, situation(unsaid), tmp_path, monkeypatch, int(GIB * 0.9**k)) for k in range(110))
     tight = next(made for made in less if not made.keep_weights)
     for other in (
         tight,
@@ -280,7 +278,7 @@ def test_attention_keeps_its_weights_where_they_fit(
 ) -> None:
     """Last of all, and in packed rows alone, on a CPU."""
     monkeypatch.setattr(cost, "CHUNK_ELEMENTS", 100)
-    sizes = [int(GIB * 0.97**k) for k in range(340)]
+    sizes = [int(GIB * 0.9**k) for k in range(110)]
     found = [chosen_for(tiny, situation(), tmp_path, monkeypatch, size) for size in sizes]
     kept = [made for made in found if made.keep_weights]
     assert found[: len(kept)] == kept
