@@ -234,3 +234,47 @@ def test_prompts_left_out_are_counted_and_shown(tmp_path: Path, caplog: pytest.L
     assert counts["alignment"]["dropped"] == 2
     assert "2 prompts are not in every language" in caplog.text
     assert "es: 1 missing (2 is at" in caplog.text
+
+
+CUT = "a configuration cut in half"
+DAMAGE = {
+    CUT: r"config\.yaml",
+    "no YAML": r"config\.yaml: not a readable configuration",
+    "another key": r"config\.yaml: engine\.batch_size: has no value",
+    "another value": r"config\.yaml: is of another run \(model\.path: 'builtin:lab' here, 'cuiltin:lab' there\)",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_configuration_may_be_deleted_and_is_written_anew(
+    config: RunConfig, run: RunDirectory, damage: str
+) -> None:
+    path = run.root / "config.yaml"
+    whole = path.read_text(encoding="utf-8")
+    changed = {
+        CUT: whole[: len(whole) // 2],
+        "no YAML": "\t" + whole,
+        "another key": whole.replace("batch_size", "batch_sixe", 1),
+        "another value": whole.replace("builtin:lab", "cuiltin:lab"),
+    }
+    assert changed[damage] != whole
+    path.write_text(changed[damage], encoding="utf-8")
+    anew = f"delete {path} and run the same command again: it is written anew"
+    with pytest.raises(LidrError, match=DAMAGE[damage]) as raised:
+        run.open(config)
+    assert str(raised.value).endswith(anew)
+    assert path.read_text(encoding="utf-8") == changed[damage], "nothing is touched"
+    path.unlink()
+    run.open(config)
+    assert path.read_text(encoding="utf-8") == whole
+
+
+def test_a_configuration_of_another_run_is_no_leave_to_take_its_stages(
+    config: RunConfig, run: RunDirectory
+) -> None:
+    ensure(PROMPTS, config, run)
+    other = compose_run(["experiment=lab", "prompts.limit=6", f"paths.outputs={run.root}", "tracking=none"])
+    (run.root / "config.yaml").unlink()
+    run.open(other)
+    with pytest.raises(StageError, match=r"was finished with other values \(prompts.limit is 6, was 5"):
+        done(PROMPTS, other, run)
