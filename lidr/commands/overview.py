@@ -13,7 +13,7 @@ from lidr.config.labels import run_labels
 from lidr.errors import LidrError
 from lidr.stages import Stage, StageKind, parse_stage, stages
 from lidr.store import MANIFEST, RunDirectory
-from lidr.synthesis.read import routes_for, samples
+from lidr.synthesis.read import draws, routes_for, samples
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ def _total(stage: Stage, config: RunConfig, run: RunDirectory) -> int | None:
     if stage.kind is StageKind.TRANSLATIONS:
         return ways * _count(run, stage, StageKind.PROMPTS, "prompts")
     if stage.kind in (StageKind.SAMPLES, StageKind.SCORES):
-        files = len(samples(config.languages, config.pairs))
-        own = len(config.languages.non_dominant) if stage.kind is StageKind.SAMPLES else 0
-        return (files - own) * _count(run, stage, StageKind.PROMPTS, "prompts")
+        files = (draws if stage.kind is StageKind.SAMPLES else samples)(config.languages, config.pairs)
+        return len(files) * _count(run, stage, StageKind.PROMPTS, "prompts")
     if stage.kind is StageKind.TRAINING:
         pairs = config.training.epochs * _count(run, stage, StageKind.PAIRS, "kept")
         return math.ceil(pairs / config.training.global_batch)

@@ -20,7 +20,7 @@ from lidr.estimate.written import UNKNOWN, ends, number, size
 from lidr.paths import BUILTIN_LAB
 from lidr.preflight import preflight
 from lidr.store import find_runs
-from lidr.synthesis.read import routes_for, samples
+from lidr.synthesis.read import draws, routes_for, samples
 from lidr.tables import Scale, TableSpec, read_header, read_table, table_names
 from lidr.tables.editions import is_finished
 from lidr.tables.headers import run_name
@@ -160,8 +160,7 @@ def requests(config: RunConfig) -> int:
     """Answers, translations and scores that a run asks for, from its configuration alone."""
     limit, ways = config.prompts.limit, len(routes_for(config.languages, config.pairs))
     translated = 0 if config.translator.kind is TranslatorKind.NONE else limit * ways
-    scored = len(samples(config.languages, config.pairs))
-    drawn = max(0, scored - len(config.languages.non_dominant))
+    drawn, scored = (len(files(config.languages, config.pairs)) for files in (draws, samples))
     loop = config.iterations * (limit * (len(config.languages.trained) + drawn + scored) + translated)
     asked = sum(b.prompts.limit * len(b.codes(config.languages)) for b in config.asked_benchmarks.values())
     return loop + (config.iterations + 1) * asked

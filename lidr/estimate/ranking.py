@@ -9,7 +9,7 @@ from lidr.estimate.ranges import Range
 from lidr.estimate.sizes import line
 from lidr.records import Score, Turn
 from lidr.stages import Stage, StageKind
-from lidr.synthesis.read import sample_file, samples
+from lidr.synthesis.read import draws, sample_file, samples
 from lidr.synthesis.tags import Tags
 
 
@@ -29,8 +29,8 @@ class Ranking:
 
     def samples(self, iteration: int) -> Need:
         """Answers that are still to be drawn; each is expected to be as long as the model's own."""
-        drawn = [(code, sample) for code, sample in self._files if sample]
-        return together(self.answering.samples(iteration, code, sample) for code, sample in drawn)
+        drawn = draws(self.config.languages, self.config.pairs)
+        return together(self.answering.samples(iteration, *each) for each in drawn)
 
     def scores(self, iteration: int) -> Need:
         """Answers that have no score yet: read with the dominant language's answer, and nothing is written."""

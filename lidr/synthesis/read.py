@@ -218,6 +218,11 @@ def samples(languages: LanguagesConfig, strategy: PairsConfig) -> list[tuple[str
     return [(code, sample) for code in languages.non_dominant for sample in range(count + 1)]
 
 
+def draws(languages: LanguagesConfig, strategy: PairsConfig) -> list[tuple[str, int]]:
+    """Those of `samples` that are drawn: all but the model's own answers."""
+    return [(code, sample) for code, sample in samples(languages, strategy) if sample]
+
+
 def sample_file(language: str, sample: int) -> str:
     """Such as ``es-1.jsonl``."""
     return f"{language}-{sample}.jsonl"
