@@ -19,6 +19,7 @@ from lidr.compose import compose_run
 from lidr.loop import run
 from tests.torture.kill_checks import content, differences
 
+pytestmark = pytest.mark.xdist_group("resume")
 SMALL = [
     "experiment=lab",
     "languages.non_dominant=[es,de]",
@@ -85,7 +86,6 @@ def before_iteration_2(uninterrupted: Path, outputs: Path) -> None:
         (root / file).unlink()
 
 
-@pytest.mark.xdist_group("resume")
 @pytest.mark.parametrize(
     ("processes", "kills"),
     [
