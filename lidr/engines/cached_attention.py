@@ -32,7 +32,7 @@ class Pass(Protocol):
     """A forward pass's attention, layer by layer."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """(1, heads, time, width), twice (1, kv_heads, time, width) -> (1, time, heads, width)."""
+        """(time, heads, width), twice (time, kv_heads, width) -> (time, heads, width)."""
         ...
 
 
@@ -51,7 +51,8 @@ def cached_attention(
         raise RuntimeError("a model that generates was called without a pass")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     layer: Any = module.layer_idx
-    return lidr_pass.attend(int(layer), query, key, value, scale), None
+    query, key, value = (t[0].transpose(0, 1) for t in (query, key, value))
+    return lidr_pass.attend(int(layer), query, key, value, scale)[None], None
 
 
 class Prompts:
@@ -69,7 +70,8 @@ class Prompts:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
         kept = self.cohort.begin_layer(layer, key)
-        out = query.new_zeros(1, query.shape[2], query.shape[1], query.shape[3])
+        out = query.new_zeros(query.shape)
+        query, key, value = (t.transpose(0, 1) for t in (query, key, value))
         in_blocks = query.dtype == torch.bfloat16 and query.device.type == "cpu"
         start = 0
         for row, (length, prefix) in enumerate(zip(self.cohort.lengths, self.prefixes, strict=True)):
@@ -78,13 +80,13 @@ class Prompts:
             for kind, new in enumerate((key, value)):
                 if before:
                     kept[kind][row, :, :before] = prefix.layers[layer][kind][0]
-                kept[kind][row, :, before:length] = new[0, :, own]
+                kept[kind][row, :, before:length] = new[:, own]
             keys, values = (t[row, :, :length] for t in kept)
             if in_blocks:
-                out[0, own] = _in_blocks(query[0, :, own], keys, values, scale)
+                out[own] = _in_blocks(query[:, own], keys, values, scale)
             else:
                 mask = self._seen(length - before, length, query.device) if before else None
-                out[0, own] = _causal(query[0, :, own], keys, values, mask, scale)
+                out[own] = _causal(query[:, own], keys, values, mask, scale)
             start = own.stop
         return out
 
@@ -97,15 +99,14 @@ class Newest:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Pass`."""
-        rows, new_keys, new_values = (t[0].transpose(0, 1) for t in (query * scale, key, value))
-        out = query.new_zeros(1, *rows.shape)
+        query = query * scale
+        out = query.new_zeros(query.shape)
         start = 0
         for queries in self.queries:
             own = slice(start, start + len(queries))
-            places = queries.places(new_keys.shape[1])
-            kept = queries.cohort.append(layer, places, new_keys[own], new_values[own])
+            kept = queries.cohort.append(layer, queries.places(key.shape[1]), key[own], value[own])
             for group in queries.groups:
-                _attend(rows[own], kept, group, out[0, own])
+                _attend(query[own], kept, group, out[own])
             start = own.stop
         return out
 

@@ -73,9 +73,9 @@ class Cohort:
         token = sum(t.shape[1] * t.shape[3] * t.element_size() for t in kept)
         return len(self) * (longer.room - self.room) * token
 
-    def begin_layer(self, layer: int, like: Float[Tensor, "1 kv_heads time width"]) -> KeysValues:
+    def begin_layer(self, layer: int, like: Float[Tensor, "time kv_heads width"]) -> KeysValues:
         """Room for a layer's keys and values, all zero."""
-        _, kv_heads, _, width = like.shape
+        _, kv_heads, width = like.shape
         shape = (len(self), kv_heads, self.room, width)
         self.layers[layer] = KeysValues(like.new_zeros(shape), like.new_zeros(shape))
         return self.layers[layer]

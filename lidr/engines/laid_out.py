@@ -8,7 +8,7 @@ are one product: each call has its own cost, and narrow products fill the kernel
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from lidr import machine
+from lidr.engines.fused import FusedLayer, Turns, has_form
+from lidr.engines.product import Product, has_product
 from lidr.machine import GIB
 
 log = logging.getLogger(__name__)
-_DTYPES = (torch.float32, torch.bfloat16)
 _SAME_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 _SHARE = 0.25  # of the available memory that the copy may take
 
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[..., Tensor]
 
 
 class LaidOut:
@@ -50,7 +51,7 @@ class LaidOut:
 
 def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
     """Nothing where the device, the precision or the memory does not allow it."""
-    layers: list[Any] = [module for module in model.modules() if _can(module)]
+    layers: list[Any] = [module for module in model.modules() if has_product(module)]
     weights: dict[int, Tensor] = {id(layer.weight): layer.weight for layer in layers}
     if not layers:
         return {}
@@ -64,67 +65,56 @@ def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
             free / GIB,
         )
         return {}
-    forwards: dict[nn.Module, Forward] = {}
-    for siblings in _siblings(model):
-        joined = _Joined(siblings)
-        forwards |= {layer: partial(joined.part, place) for place, layer in enumerate(siblings)}
-    alone = [layer for layer in layers if layer not in forwards]
-    blocked = {key: _blocked(weights[key]) for key in {id(layer.weight) for layer in alone}}
-    return forwards | {layer: _forward(blocked[id(layer.weight)], layer.bias) for layer in alone}
+    fused: list[Any] = list(filter(has_form, model.modules()))
+    joined = {siblings[0]: _Joined(siblings) for siblings in _siblings(model, {la.mlp for la in fused})}
+    parts: dict[nn.Module, Forward] = {
+        layer: partial(one.part, place) for one in joined.values() for place, layer in enumerate(one.layers)
+    }
+    alone = _products(layer for layer in layers if layer not in parts)
+    turns = Turns()
+    whole = {la: FusedLayer(la, joined[la.self_attn.q_proj].product, alone, turns) for la in fused}
+    return parts | alone | whole
 
 
-def _siblings(model: nn.Module) -> Iterator[list[Any]]:
-    """Layers that read the same input."""
+def _products(layers: Iterator[Any]) -> dict[nn.Module, Product]:
+    """One for each layer; a weight that several have is laid out once."""
+    made: dict[tuple[int, int], Product] = {}
+    found: dict[nn.Module, Product] = {}
+    for layer in layers:
+        key = id(layer.weight), id(layer.bias)
+        found[layer] = made[key] = made.get(key) or Product(layer.weight, layer.bias)
+    return found
+
+
+def _siblings(model: nn.Module, apart: Collection[nn.Module]) -> Iterator[list[Any]]:
+    """Layers that read the same input, but for those of the modules `apart`."""
     for module in model.modules():
-        for names in _SAME_INPUT:
+        for names in _SAME_INPUT if module not in apart else ():
             layers: list[Any] = [getattr(module, name, None) for name in names]
-            if all(map(_can, layers)) and len({(la.weight.dtype, la.bias is None) for la in layers}) == 1:
+            if all(map(has_product, layers)) and _alike(layers):
                 yield layers
+
+
+def _alike(layers: list[Any]) -> bool:
+    return len({(layer.weight.dtype, layer.bias is None) for layer in layers}) == 1
 
 
 class _Joined:
     """One product for layers that read the same input, computed for the first that is asked; each takes its part."""
 
     def __init__(self, layers: list[Any]) -> None:
+        self.layers = layers
         biases = [layer.bias for layer in layers if layer.bias is not None]
-        weight = _blocked(torch.cat([layer.weight.detach() for layer in layers]))
-        self.multiply = _forward(weight, torch.cat(biases) if biases else None)
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        self.product = Product(weight, torch.cat(biases) if biases else None)
         self.widths = [layer.out_features for layer in layers]
         self._input: Tensor | None = None
         self._left: dict[int, Tensor] = {}
 
     def part(self, place: int, x: Tensor) -> Tensor:
         if x is not self._input or place not in self._left:
-            self._input, self._left = x, dict(enumerate(torch.split(self.multiply(x), self.widths, dim=-1)))
+            self._input, self._left = x, dict(enumerate(torch.split(self.product(x), self.widths, dim=-1)))
         out = self._left.pop(place)
         if not self._left:
             self._input = None
         return out
-
-
-def _can(module: Any) -> bool:
-    if type(module) is not nn.Linear or "forward" in vars(module):
-        return False
-    weight = module.weight
-    supported: bool = weight.device.type == "cpu" and weight.dtype in _DTYPES and _has_kernels()
-    return supported
-
-
-def _has_kernels() -> bool:
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-
-
-@torch.no_grad()
-def _blocked(weight: Tensor) -> Tensor:
-    blocked: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
-    return blocked
-
-
-def _forward(weight: Tensor, bias: Tensor | None) -> Forward:
-    multiply = torch.ops.mkldnn._linear_pointwise.default
-
-    def forward(x: Tensor) -> Tensor:
-        out: Tensor = multiply(x, weight, bias, "none", [], "")
-        return out
-
-    return forward

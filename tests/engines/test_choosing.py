@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,16 @@ def test_greedy_is_the_first_of_the_highest() -> None:
     assert choose(logits, SamplingConfig(1, 1.0), [None, None]).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("vocabulary", [259, 256, 49_152, 32_003])
+def test_greedy_is_argmax_whatever_the_vocabulary(vocabulary: int) -> None:
+    """Few values, so that many are the highest."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(6, (9, vocabulary), generator=generator).float()
+    logits[3] = logits[3].clamp(max=1)
+    logits[4, -1] = 7
+    assert torch.equal(choose(logits, SamplingConfig(1, 1.0), [None] * 9), logits.argmax(-1))
+
+
 @given(st.integers(0, 2**31), st.floats(0.05, 1.0), st.floats(0.2, 2.0))
 def test_only_tokens_that_transformers_would_keep_are_drawn(
     seed: int, top_p: float, temperature: float
@@ -55,3 +66,28 @@ def test_draws_follow_the_probabilities() -> None:
     shares = drawn.bincount(minlength=4) / len(drawn)
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.15, 0.0]) / 0.95, atol=0.01, rtol=0)
     assert shares[3] == 0
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.999])
+def test_draws_from_a_whole_vocabulary_follow_the_probabilities(top_p: float) -> None:
+    """Tokens of several parts: 0.5, 0.3, 0.15, 0.05; one that is impossible is never drawn."""
+    logits = torch.full((1024,), -torch.inf)
+    logits[[0, 255, 256, 1023]] = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    generator = torch.Generator().manual_seed(3)
+    drawn = choose(logits.expand(20_000, -1), SamplingConfig(1, 1.0, 1.0, top_p), [generator] * 20_000)
+    shares = drawn.bincount(minlength=1024) / len(drawn)
+    expected = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    torch.testing.assert_close(shares[[0, 255, 256, 1023]], expected, atol=0.015, rtol=0)
+    assert int((shares > 0).sum()) == 4
+
+
+@given(st.integers(0, 2**31), st.sampled_from([48, 512]))
+def test_a_draw_depends_on_its_row_and_its_generator_alone(seed: int, vocabulary: int) -> None:
+    logits = 3 * torch.randn(7, vocabulary, generator=torch.Generator().manual_seed(seed))
+    sampling = SamplingConfig(1, 1.0, 1.0, 1.0)
+
+    def drawn(rows: list[int]) -> list[int]:
+        return choose(logits[rows], sampling, [torch.Generator().manual_seed(row) for row in rows]).tolist()
+
+    together = drawn(list(range(7)))
+    assert [drawn([row])[0] for row in range(7)] == together

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 def filled(*prompts: list[int]) -> Cohort:
     """Each key and value is its token."""
     cohort = Cohort(prompts, CPU)
-    kept = cohort.begin_layer(0, torch.zeros(1, 2, 1, 3))
+    kept = cohort.begin_layer(0, torch.zeros(1, 2, 3))
     for row, prompt in enumerate(prompts):
         for t in kept:
             t[row, :, : len(prompt)] = torch.tensor(prompt, dtype=torch.float)[None, :, None]

@@ -55,7 +55,7 @@ def test_a_row_is_the_same_among_any_number_of_rows(dtype: torch.dtype, threads:
 def test_a_tied_weight_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     blocked = torch.ops.mkldnn._reorder_linear_weight
-    monkeypatch.setattr("lidr.engines.laid_out._blocked", lambda w: (made.append(w), blocked(w))[1])
+    monkeypatch.setattr("lidr.engines.product._blocked", lambda w: (made.append(w), blocked(w))[1])
     model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)).requires_grad_(False)
     model[1].weight = model[0].weight
     with LaidOut(model).used():
