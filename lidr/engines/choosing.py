@@ -13,6 +13,7 @@ from torch import Tensor
 from lidr.config import SamplingConfig
 
 _PART, _SMALLEST_PART = 256, 16  # tokens of a vocabulary that are looked at together
+_LIKELY = 512  # tokens that are put in order first
 
 
 def penalise(
@@ -69,14 +70,28 @@ def _of_all(probabilities: Tensor, draws: Float[Tensor, "rows 1"]) -> Tensor:
 
 
 def _of_likely(probabilities: Tensor, draws: Float[Tensor, "rows 1"], top_p: float) -> Tensor:
-    """The same among the most likely tokens that it takes to reach top_p (arXiv 1904.09751, section 3.1)."""
-    ordered, ids = probabilities.sort(stable=True, dim=-1, descending=True)
+    """The same among the most likely tokens that it takes to reach top_p (arXiv 1904.09751, section 3.1).
+
+    Few tokens reach it for most rows; to put a whole vocabulary in order takes longer than a pass of a small model.
+    """
+    ordered, ids = probabilities.topk(min(_LIKELY, probabilities.shape[1]))
+    drawn, reached = _in_order(ordered, draws, top_p)
+    found = ids.gather(1, drawn)[:, 0]
+    if ids.shape[1] < probabilities.shape[1] and not bool(reached.all()):
+        rest = ~reached
+        ordered, ids = probabilities[rest].sort(stable=True, dim=-1, descending=True)
+        found[rest] = ids.gather(1, _in_order(ordered, draws[rest], top_p)[0])[:, 0]
+    return found
+
+
+def _in_order(ordered: Tensor, draws: Float[Tensor, "rows 1"], top_p: float) -> tuple[Tensor, Tensor]:
+    """The places that are drawn, (rows, 1), among the first that reach top_p; and whether they do, (rows,)."""
     summed = ordered.cumsum(-1)
-    kept = summed - ordered < top_p
-    kept[:, 0] = True
-    total = (ordered * kept).sum(-1, keepdim=True)
-    place = torch.searchsorted(summed, draws * total, right=True).minimum(kept.sum(-1, keepdim=True) - 1)
-    return ids.gather(1, place)[:, 0]
+    before = summed - ordered < top_p
+    before[:, 0] = True
+    last = before.sum(-1, keepdim=True) - 1
+    place = torch.searchsorted(summed, draws * summed.gather(1, last), right=True)
+    return place.minimum(last), summed[:, -1] >= top_p
 
 
 def _parts(values: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "rows parts part"]:

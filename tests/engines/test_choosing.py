@@ -91,3 +91,19 @@ def test_a_draw_depends_on_its_row_and_its_generator_alone(seed: int, vocabulary
 
     together = drawn(list(range(7)))
     assert [drawn([row])[0] for row in range(7)] == together
+
+
+@pytest.mark.parametrize("spread", [5.0, 0.5])
+def test_likely_tokens_are_found_without_ordering_all(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of spread 5 reaches 0.9 with fewer tokens than are put in order first, one of 0.5 with more; both are in the batch."""
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(6, 8192, generator=generator) * torch.tensor([spread, 5.0, 0.5] * 2)[:, None]
+    sampling = SamplingConfig(1, 1.0, 1.0, 0.9)
+
+    def drawn() -> list[int]:
+        return choose(logits, sampling, [torch.Generator().manual_seed(row) for row in range(6)]).tolist()
+
+    found = drawn()
+    monkeypatch.setattr("lidr.engines.choosing._LIKELY", 8192)
+    assert found == drawn()
+    assert found[0] == choose(logits[:1], sampling, [torch.Generator().manual_seed(0)]).item()
