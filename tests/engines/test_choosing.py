@@ -95,7 +95,7 @@ def test_a_draw_depends_on_its_row_and_its_generator_alone(seed: int, vocabulary
 
 @pytest.mark.parametrize("spread", [5.0, 0.5])
 def test_likely_tokens_are_found_without_ordering_all(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row of spread 5 reaches 0.9 with fewer tokens than are put in order first, one of 0.5 with more; both are in the batch."""
+    """A row of spread 5 reaches 0.9 with fewer tokens than are put in order first, one of 0.5 with more."""
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(6, 8192, generator=generator) * torch.tensor([spread, 5.0, 0.5] * 2)[:, None]
     sampling = SamplingConfig(1, 1.0, 1.0, 0.9)
