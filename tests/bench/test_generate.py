@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.bench import generate
+from experiments.bench import generate, generate_profile
 from experiments.bench import generate_table as table
 from experiments.bench.contestants import RunFailed
 from experiments.bench.generate_cases import answers, balanced, from_lab, translations
@@ -29,6 +29,7 @@ from lidr.chat import ChatFormat
 from lidr.compose import compose_run
 from lidr.config import SamplingConfig
 from lidr.engines.base import Completion, FinishReason, Request
+from lidr.paths import BUILTIN_LAB, resolve_model
 from tests import tiny
 
 STOP, LENGTH = FinishReason.STOP, FinishReason.LENGTH
@@ -260,3 +261,21 @@ def test_the_memory_table() -> None:
     found = lines([Growth(1000, 2**28, 2**20, 70, 1.5), Growth(10_000, 2**28, 3 * 2**19, 71, 15.0)])
     assert found[1].split() == ["1000", "256.0", "1.0", "70", "1.5"]
     assert found[-1] == "bench-generate-memory: 1000=1.0 10000=1.5"
+
+
+def test_a_profile_lists_the_operators_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = f"model.path='{resolve_model(BUILTIN_LAB)}'"
+    overrides = ["experiment=lab", model, "trainer=cpu", "tracking=none"]
+    workload = Workload("answers", (Request("en/1", "Tom has 2 apples."),), GREEDY)
+    write_spec(tmp_path / "spec.json", GenerateSpec(overrides, None, 1, [workload]))
+    assert generate_profile.main([str(tmp_path), "--tokens", "4", "--lines", "3"]) == 0
+    heading, columns, *operators = capsys.readouterr().out.splitlines()
+    assert heading.startswith("answers: ")
+    assert columns.split() == ["operator", "s", "%", "calls", "us"]
+    assert len(operators) == 3
+    assert any("mkldnn::_linear_pointwise" in line for line in operators)
+
+
+def test_a_profile_of_no_run_says_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"spec\.json is not there: python -m experiments\.bench\.generate"):
+        generate_profile.main([str(tmp_path)])
