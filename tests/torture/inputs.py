@@ -37,8 +37,8 @@ def main() -> int:
     parser.add_argument("--fork", action="store_true", help="one after the other, from one process")
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only in case.name]
-    for template in (resumed.template, run_folders.template, model_folders.template):
-        template()  # before there are several threads
+    for template in (prompt_sets.base, resumed.template, run_folders.template, model_folders.template):
+        template()  # before there are several threads: one of them alone can have Hydra
     results = list(_forked(cases) if arguments.fork else _side_by_side(cases, arguments.jobs))
     wrong, tracebacks = sum(bool(r.faults) for r in results), sum(r.has_traceback for r in results)
     sys.stdout.write(f"inputs={len(results)} lost={wrong} tracebacks={tracebacks}\n")

@@ -43,7 +43,8 @@ def line(**values: object) -> str:
 
 
 @cache
-def _base() -> RunConfig:
+def base() -> RunConfig:
+    """What every case begins with."""
     return compose_run([*BASE, "prompts.root=."])
 
 
@@ -70,7 +71,7 @@ def made(
             path.write_bytes(content) if isinstance(content, bytes) else content(path)
         root = {"root": str(folder)} | dict(changes or {})
         overrides = [f"prompts.{key}={_typed(value)}" for key, value in root.items()]
-        config = replace(_base(), prompts=replace(_base().prompts, **root))
+        config = replace(base(), prompts=replace(base().prompts, **root))
 
         def call() -> None:
             preflight(config)
