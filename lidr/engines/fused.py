@@ -110,4 +110,4 @@ def _normed(x: Float[Tensor, "time hidden"], norm: Any) -> Float[Tensor, "time h
     shape, weight, epsilon = norm.weight.shape, norm.weight, norm.variance_epsilon
     if len(x) <= _ROWS_AT_ONCE:
         return rms_norm(x, shape, weight, epsilon)
-    return torch.cat([rms_norm(rows, shape, weight, epsilon) for rows in x.split(_ROWS_AT_ONCE)])
+    return torch.cat([rms_norm(rows, shape, weight, epsilon) for rows in torch.split(x, _ROWS_AT_ONCE)])
