@@ -354,6 +354,8 @@ def test_an_interrupt_gives_up_what_is_on_its_way(tmp_path: Path, tokenizer: str
         if seen.prompt in ("word 0", "word 1"):
             return yes(seen.prompt)
         if seen.prompt == "word 5":
+            while len(found) < 2 and time.monotonic() < started + 10:  # it is sent before both are handed on
+                time.sleep(0.01)
             signal.pthread_kill(main, signal.SIGINT)
         return Reply(body=completion("late"), after=30.0)
 
