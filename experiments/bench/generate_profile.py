@@ -66,20 +66,16 @@ def profiled(engine: Engine, workload: Workload, lines: int) -> list[str]:
     return [
         heading,
         f"  {'operator':<45} {'s':>7} {'%':>5} {'calls':>8} {'us':>8}",
-        *map(_line(total), found[:lines]),
+        *(_line(event, total) for event in found[:lines]),
     ]
 
 
-def _line(total: float) -> Any:
-    def line(event: Any) -> str:
-        seconds = event.self_cpu_time_total / 1e6
-        share = 100 * seconds / total
-        return (
-            f"  {event.key[:45]:<45} {seconds:7.2f} {share:5.1f} {event.count:8d}"
-            f" {1e6 * seconds / event.count:8.1f}"
-        )
-
-    return line
+def _line(event: Any, total: float) -> str:
+    seconds = event.self_cpu_time_total / 1e6
+    return (
+        f"  {event.key[:45]:<45} {seconds:7.2f} {100 * seconds / total:5.1f} {event.count:8d}"
+        f" {1e6 * seconds / event.count:8.1f}"
+    )
 
 
 if __name__ == "__main__":

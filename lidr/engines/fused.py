@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
 from lidr.engines.cached_attention import Pass
-from lidr.engines.product import Product, has_product
+from lidr.engines.product import Product, alike, has_product
 
 _FORMS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
 _ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
@@ -34,7 +34,7 @@ def has_form(layer: Any) -> bool:
     linear = [*(getattr(attention, n) for n in _ATTENTION), *(getattr(layer.mlp, n) for n in _MLP)]
     if not all(map(has_product, linear)):
         return False
-    return len({m.weight.dtype for m in linear}) == len({m.bias is None for m in linear[:3]}) == 1
+    return alike(linear[:3]) and len({module.weight.dtype for module in linear}) == 1
 
 
 class Turns:

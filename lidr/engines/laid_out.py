@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lidr import machine
 from lidr.engines.fused import FusedLayer, Turns, has_form
-from lidr.engines.product import Product, has_product
+from lidr.engines.product import Product, alike, has_product
 from lidr.machine import GIB
 
 log = logging.getLogger(__name__)
@@ -91,12 +91,8 @@ def _siblings(model: nn.Module, apart: Collection[nn.Module]) -> Iterator[list[A
     for module in model.modules():
         for names in _SAME_INPUT if module not in apart else ():
             layers: list[Any] = [getattr(module, name, None) for name in names]
-            if all(map(has_product, layers)) and _alike(layers):
+            if all(map(has_product, layers)) and alike(layers):
                 yield layers
-
-
-def _alike(layers: list[Any]) -> bool:
-    return len({(layer.weight.dtype, layer.bias is None) for layer in layers}) == 1
 
 
 class _Joined:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -52,6 +55,11 @@ def has_product(module: object) -> bool:
     weight = module.weight
     supported: bool = weight.device.type == "cpu" and weight.dtype in _DTYPES
     return supported and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def alike(layers: Sequence[Any]) -> bool:
+    """Whether linear layers that read the same input can be one product: of one precision, all with a bias or none."""
+    return len({(layer.weight.dtype, layer.bias is None) for layer in layers}) == 1
 
 
 @torch.no_grad()
