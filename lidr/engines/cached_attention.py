@@ -17,7 +17,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from lidr.engines.cohort import Cohort, KeysValues, Prefix
-from lidr.engines.queries import Group, Queries
+from lidr.engines.queries import Ahead, Alone, Queries
 
 CACHED = "lidr_cached"
 # Beyond these the kernels of a CPU divide a sum, by how many keys there are. EPYC: in fp32 beyond 256 (of few queries
@@ -105,8 +105,10 @@ class Newest:
         for queries in self.queries:
             own = slice(start, start + len(queries))
             kept = queries.cohort.append(layer, queries.places(key.shape[1]), key[own], value[own])
-            for group in queries.groups:
-                _attend(query[own], kept, group, out[own])
+            if queries.alone is not None:
+                _alone(query[own], kept, queries.alone, out[own])
+            for ahead in queries.ahead:
+                _ahead(query[own], kept, ahead, out[own])
             start = own.stop
         return out
 
@@ -156,31 +158,39 @@ def _hidden(size: int, dtype: torch.dtype) -> Tensor:
     return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
 
 
-def _attend(query: Tensor, kept: KeysValues, group: Group, out: Tensor) -> None:
-    """Attention of a group's tokens among those of its cohort, (time, heads, width).
+def _alone(query: Tensor, kept: KeysValues, alone: Alone, out: Tensor) -> None:
+    """Attention of rows' newest tokens, each among those of its cohort, (time, heads, width).
 
-    Heads that share keys read them once, and so do the tokens of a row.
+    Heads that share keys read them once.
     """
-    if group.rows is not None:
-        kept = KeysValues(*(t.index_select(0, group.rows) for t in kept))
+    if alone.rows is not None:
+        kept = KeysValues(*(t.index_select(0, alone.rows) for t in kept))
     rows, kv_heads, room, width = kept.keys.shape
     keys, values = (t.view(rows * kv_heads, room, width) for t in kept)
-    own = query[:, None] if group.taken is None else query[group.taken]
-    by_head = own.reshape(rows, own.shape[1], kv_heads, -1, width).permute(0, 2, 3, 1, 4)
-    shape = by_head.shape[:4]
-    scores = torch.bmm(by_head.reshape(rows * kv_heads, -1, width), keys.transpose(1, 2))
-    scores.view(*shape, room).add_(group.mask(query.dtype))
-    found = _weighted(torch.softmax(scores, -1), values).view(*shape, width)
-    found = found.permute(0, 3, 1, 2, 4).reshape(rows * shape[3], -1, width)
-    if group.taken is None:
+    own = query if alone.taken is None else query[alone.taken]
+    scores = torch.bmm(own.reshape(rows * kv_heads, -1, width), keys.transpose(1, 2))
+    scores.view(rows, -1, room).add_(alone.mask(query.dtype))
+    found = _weighted(torch.softmax(scores, -1), values).view(rows, -1, width)
+    if alone.taken is None:
         out.copy_(found)
     else:
-        out[group.put] = found[group.wanted]
+        out[alone.taken] = found
 
 
-def guesses_change_no_bit(heads: int, kv_heads: int, dtype: torch.dtype) -> bool:
-    """Whether a CPU attends from a token in the same bits whether others of its row are beside it or not."""
-    return dtype == torch.bfloat16 or heads // kv_heads > _FEW_QUERIES
+def _ahead(query: Tensor, kept: KeysValues, ahead: Ahead, out: Tensor) -> None:
+    """Attention of a row's tokens to its own keys alone, without those that others of its cohort have room for.
+
+    Heads that share keys read them once, and so do the tokens.
+    """
+    keys, values = (t[ahead.row : ahead.row + 1, :, : ahead.end] for t in kept)
+    kv_heads, width = keys.shape[1], keys.shape[3]
+    own = slice(ahead.start, ahead.start + ahead.count)
+    by_head = query[own].reshape(ahead.count, kv_heads, -1, width).transpose(0, 1)
+    shared = by_head.shape[2]
+    found = scaled_dot_product_attention(
+        by_head.flatten(1, 2)[None], keys, values, attn_mask=ahead.mask(shared, query), scale=1.0
+    )
+    out[own] = found.view(kv_heads, ahead.count, shared, width).transpose(0, 1).flatten(1, 2)
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:

@@ -26,8 +26,6 @@ def penalise(
     Args:
         tokens: those of each row, in any order, as often as one likes.
     """
-    if penalty == 1:
-        return logits
     seen = logits.gather(1, tokens)
     return logits.scatter_(1, tokens, torch.where(seen < 0, seen * penalty, seen / penalty))
 

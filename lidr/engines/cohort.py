@@ -17,6 +17,7 @@ from torch import Tensor
 from lidr.engines.queries import Queries
 
 BLOCK = 64  # tokens
+_AHEAD = 4  # passes with as many guesses that room is made for: to make room is to copy all
 
 
 class KeysValues(NamedTuple):
@@ -82,9 +83,14 @@ class Cohort:
 
     def queries(self) -> Queries:
         """What the next pass computes; makes room for it, and for a token more."""
-        furthest = max(n + len(g) for n, g in zip(self.lengths, self.guesses, strict=True))
-        self._make_room(max(self.room, _rounded(furthest + 2)))
+        if self._end(1) > self.room:
+            self._make_room(self._end(_AHEAD))
         return Queries(self)
+
+    def _end(self, passes: int) -> int:
+        """Room for so many passes with as many guesses, and for a token more."""
+        pairs = zip(self.lengths, self.guesses, strict=True)
+        return _rounded(max(length + passes * len(guesses) for length, guesses in pairs) + 2)
 
     def append(
         self, layer: int, places: Int[Tensor, " time*kv_heads"], key: Tensor, value: Tensor

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lidr.attention_interface import base_model
-from lidr.engines.cached_attention import CACHED, Newest, Pass, Prompts, guesses_change_no_bit
+from lidr.engines.cached_attention import CACHED, Newest, Pass, Prompts
 from lidr.engines.cohort import NO_PREFIX, Cohort, KeysValues, Prefix
 from lidr.engines.queries import Queries
 
@@ -25,20 +25,12 @@ _ROWS_A_THREAD = 4
 class Decoder:
     """A model whose attention keeps what it has seen in cohorts.
 
-    Attributes:
-        free_to_guess: whether guesses change no bit of an answer, so that how many there are may depend on what else
-            is answered. On a GPU no bits are promised.
-
     Args:
         model: in evaluation mode; its attention is routed through `cached_attention` from now on.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model, self.device = model, model.device
-        config: Any = base_model(model).config.get_text_config()
-        heads = config.num_attention_heads
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        self.free_to_guess = self.device.type != "cpu" or guesses_change_no_bit(heads, kv_heads, model.dtype)
         base_model(model).set_attn_implementation(CACHED)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -32,7 +33,6 @@ _COHORTS = 3  # at most
 _CALLS_BYTES = 4 * 2**20
 _PREFIXES = 16  # at most, whose keys and values are kept
 _PROMPT_TOKENS = 8192  # of the prompts that are admitted together
-_BOLD = 8  # rows that are so few that a pass takes as long with more tokens
 _FIRST_ANSWER = 64  # tokens that an admission leaves room for
 
 
@@ -45,9 +45,9 @@ class Row:
     lookup: Lookup | None
     ids: list[int] = field(default_factory=list)
 
-    def guess(self, bold: bool) -> list[int]:
+    def guess(self) -> list[int]:
         """Tokens that may come next, as far as there is room for one more behind them."""
-        return [] if self.lookup is None else self.lookup.guess(self.prepared.limit - len(self.ids) - 1, bold)
+        return [] if self.lookup is None else self.lookup.guess(self.prepared.limit - len(self.ids) - 1)
 
     def add(self, token: int) -> None:
         """What the model wrote."""
@@ -78,9 +78,9 @@ class Flight:
     ) -> None:
         self.decoder, self.endings, self.sampling = decoder, endings, sampling
         self.batch_size, self.token_budget, self.seed = batch_size, token_budget, seed
-        # A draw can only be made where it counts, and a penalty ends repetitions.
-        repeats = sampling.temperature == 0 and sampling.repetition_penalty == 1
-        self.guesses = guesses if repeats else 0
+        # A draw can only be made where it counts, and on a GPU a row's own calls take as long as all the others'.
+        useful = sampling.temperature == 0 and decoder.device.type == "cpu"
+        self.guesses = guesses if useful else 0
         self.waiting: deque[Prepared] = deque()
         self._cohorts: list[Cohort] = []
         self._rows: list[list[Row]] = []
@@ -116,14 +116,13 @@ class Flight:
 
     def _step(self) -> list[Completion]:
         """A token of every row at least: its guesses are looked at together with it."""
-        bold = self.rows <= _BOLD and self.decoder.free_to_guess
         for cohort, rows in zip(self._cohorts, self._rows, strict=True):
-            cohort.guesses = [row.guess(bold) for row in rows]
+            cohort.guesses = [row.guess() for row in rows]
         queries = [cohort.queries() for cohort in self._cohorts]
         logits = torch.split(self.decoder.step(queries), [len(own) for own in queries])
         ended: list[Completion] = []
         for cohort, rows, own, asked in zip(self._cohorts, self._rows, logits, queries, strict=True):
-            chosen = iter(self._choose(own, cohort.tokens, rows))
+            chosen = iter(self._choose(own, asked.seen, rows))
             each = [[next(chosen) for _ in range(count)] for count in asked.counts]
             written = [agreed(g, ids) for g, ids in zip(cohort.guesses, each, strict=True)]
             cohort.go_on(written)
@@ -146,7 +145,7 @@ class Flight:
         prefixes = [self._shared(tuple(p.prompt[: p.shared])) for p in group]
         cohort, logits = self.decoder.admit([p.prompt for p in group], prefixes)
         rows = [Row(p, self._generator(p), self._lookup(p)) for p in group]
-        chosen = self._choose(logits, cohort.tokens, rows)
+        chosen = self._choose(logits, lambda: cohort.tokens, rows)
         cohort.begin(chosen)
         ended = self._let_go(cohort, rows, [[token] for token in chosen])
         self._cohorts.append(cohort)
@@ -172,10 +171,12 @@ class Flight:
     def _lookup(self, prepared: Prepared) -> Lookup | None:
         return Lookup(prepared.prompt, self.guesses) if self.guesses else None
 
-    def _choose(self, logits: Tensor, seen: Tensor, rows: list[Row]) -> list[int]:
-        """The next token after each of those that were computed."""
-        penalised = penalise(logits, seen, self.sampling.repetition_penalty)
-        return choose(penalised, self.sampling, [row.generator for row in rows]).tolist()
+    def _choose(self, logits: Tensor, seen: Callable[[], Tensor], rows: list[Row]) -> list[int]:
+        """The next token after each of those that were computed; `seen` before it stand in its row."""
+        penalty = self.sampling.repetition_penalty
+        if penalty != 1:
+            logits = penalise(logits, seen(), penalty)
+        return choose(logits, self.sampling, [row.generator for row in rows]).tolist()
 
     def _let_go(self, cohort: Cohort, rows: list[Row], written: list[list[int]]) -> list[Completion]:
         """Gives each row its tokens; takes those that end, maybe before the last of them, out of the cohort."""

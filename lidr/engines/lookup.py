@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _REPEATED = 3  # tokens that have to stand there again
-_CAREFUL = 4  # a guess for as many tokens that repeat: the more repeat, the more likely they go on
-_FEWEST = 3  # fewer guesses are not worth a row's own attention calls
+_CAREFUL = 2  # a guess for as many tokens that repeat: the more repeat, the more likely they go on
+_FEWEST = 2  # fewer guesses are not worth a row's own attention calls
 
 
 class Lookup:
@@ -32,12 +32,11 @@ class Lookup:
         """What the row goes on with."""
         self._tokens.append(token)
 
-    def guess(self, room: int, bold: bool = False) -> list[int]:
-        """The tokens that may come next, or none.
+    def guess(self, room: int) -> list[int]:
+        """The tokens that may come next, or none; of this row's own tokens alone, so that batches change no bit.
 
         Args:
             room: guesses at most.
-            bold: as many as there are tokens that repeat, not a quarter of it.
         """
         tokens, end = self._tokens, len(self._tokens)
         for place in range(self._known, end):
@@ -46,7 +45,7 @@ class Lookup:
         before = self._after.get(tuple(tokens[-_REPEATED:]))
         if before is None:
             return []
-        worth = self._repeated(before) // (1 if bold else _CAREFUL)
+        worth = self._repeated(before) // _CAREFUL
         if worth < _FEWEST:
             return []
         period = end - before

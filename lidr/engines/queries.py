@@ -13,38 +13,50 @@ from torch import Tensor
 if TYPE_CHECKING:
     from lidr.engines.cohort import Cohort
 
-_FEWEST = 4  # queries of a row with guesses: sums of fewer are made in another order
 
-
-class Group:
-    """Rows whose queries go through attention together, each row as many as the others.
+class Alone:
+    """Rows whose newest token is computed without guesses; they go through attention together.
 
     Attributes:
         rows: which of the cohort; None for all of it.
-        taken: its queries among the cohort's tokens; a row that has fewer repeats its first. None for all of them,
-            one for each row.
-        wanted: which of rows * queries go where `put` says, among the cohort's tokens.
+        taken: their tokens among the cohort's; None for all of them.
     """
 
     def __init__(
-        self,
-        room: int,
-        places: Tensor,
-        rows: Tensor | None = None,
-        taken: Int[Tensor, "rows queries"] | None = None,
-        wanted: Tensor | None = None,
+        self, room: int, places: Int[Tensor, " rows"], rows: Tensor | None, taken: Tensor | None
     ) -> None:
-        self.rows, self.taken, self.wanted = rows, taken, wanted
-        self.put = None if taken is None else taken.flatten()[wanted]
-        self._hidden = torch.arange(room, device=places.device) > places[..., None]
+        self.rows, self.taken = rows, taken
+        self._hidden = torch.arange(room, device=places.device) > places[:, None]
         self._mask: dict[torch.dtype, Tensor] = {}
 
-    def mask(self, dtype: torch.dtype) -> Float[Tensor, "rows 1 1 queries room"]:
+    def mask(self, dtype: torch.dtype) -> Float[Tensor, "rows 1 room"]:
         """What is added to scores, so that a token sees itself and what comes before it."""
         found = self._mask.get(dtype)
         if found is None:
             zeros = torch.zeros(self._hidden.shape, dtype=dtype, device=self._hidden.device)
-            found = self._mask[dtype] = zeros.masked_fill_(self._hidden, -torch.inf)[:, None, None]
+            found = self._mask[dtype] = zeros.masked_fill_(self._hidden, -torch.inf)[:, None]
+        return found
+
+
+class Ahead:
+    """A row's newest token and the guesses behind it, which go through attention by themselves.
+
+    Attributes:
+        row: which of the cohort.
+        start, count: its tokens among the cohort's.
+        end: keys that the last of them sees.
+    """
+
+    def __init__(self, row: int, start: int, count: int, length: int) -> None:
+        self.row, self.start, self.count, self.end = row, start, count, length + count
+        self._masks: dict[int, Tensor] = {}
+
+    def mask(self, heads: int, like: Tensor) -> Float[Tensor, "count*heads end"]:
+        """What is added to scores, of so many heads of a token one after the other."""
+        found = self._masks.get(heads)
+        if found is None:
+            hidden = like.new_full((self.count, self.end), -torch.inf).triu_(1 + self.end - self.count)
+            found = self._masks[heads] = hidden.repeat_interleave(heads, 0)
         return found
 
 
@@ -54,12 +66,13 @@ class Queries:
     Attributes:
         tokens, positions: of each, on the cohort's device.
         counts: of each row.
-        groups: in the order in which their attention is computed; a later one's is what counts.
+        alone: the rows without guesses, and maybe others, whose attention is to be computed once more; None for none.
+        ahead: those with guesses.
     """
 
     def __init__(self, cohort: Cohort) -> None:
         self.counts = [1 + len(guesses) for guesses in cohort.guesses]
-        self._starts = [0, *itertools.accumulate(self.counts)][:-1]
+        starts = [0, *itertools.accumulate(self.counts)][:-1]
         self.cohort, self._device = cohort, cohort.tokens.device
         pairs = zip(cohort.newest, cohort.guesses, strict=True)
         self.tokens = self._integers(token for newest, more in pairs for token in (newest, *more))
@@ -69,11 +82,18 @@ class Queries:
             for length, count in zip(cohort.lengths, self.counts, strict=True)
             for i in range(count)
         )
-        self.groups = list(self._divided())
+        each = zip(starts, self.counts, cohort.lengths, strict=True)
+        self.ahead = [Ahead(row, *of) for row, of in enumerate(each) if of[1] > 1]
+        self.alone = self._alone(starts)
         self._places: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def seen(self) -> Int[Tensor, "time seen"]:
+        """The tokens of each one's row; guesses are among them, since they stood there before."""
+        tokens = self.cohort.tokens
+        return tokens[self._rows] if self.ahead else tokens
 
     def places(self, kv_heads: int) -> Int[Tensor, " time*kv_heads"]:
         """Where the keys of these tokens lie among all keys of a layer."""
@@ -84,35 +104,17 @@ class Queries:
             self._places[kv_heads] = found
         return found
 
-    def _divided(self) -> Iterable[Group]:
-        """Rows without guesses apart from those with some, by how many; a part reads a copy of its keys and values."""
-        every = len(self.counts)
-        alone = [row for row, count in enumerate(self.counts) if count == 1]
-        if len(alone) == every:
-            yield Group(self.cohort.room, self.positions[:, None])
-            return
-        if alone:
-            yield self._group(range(every) if 2 * len(alone) >= every else alone, 1)
-        sizes = {row: _filled_up(count) for row, count in enumerate(self.counts) if count > 1}
-        for size in sorted(set(sizes.values())):
-            yield self._group([row for row in sizes if sizes[row] == size], size)
-
-    def _group(self, rows: Sequence[int], queries: int) -> Group:
-        asked = [min(self.counts[row], queries) for row in rows]
-        taken = [
-            self._starts[row] + (i if i < count else 0)
-            for row, count in zip(rows, asked, strict=True)
-            for i in range(queries)
-        ]
-        index = self._integers(taken).view(len(rows), queries)
-        chosen = None if len(rows) == len(self.counts) else self._integers(rows)
-        wanted = self._integers(n * queries + i for n, count in enumerate(asked) for i in range(count))
-        return Group(self.cohort.room, self.positions[index], chosen, index, wanted)
+    def _alone(self, starts: Sequence[int]) -> Alone | None:
+        """Half of the cohort or more is read as a whole, with rows in vain; of less a copy."""
+        room, every = self.cohort.room, range(len(self.counts))
+        rows = [row for row in every if self.counts[row] == 1]
+        if not self.ahead:
+            return Alone(room, self.positions, None, None)
+        if not rows:
+            return None
+        whole = 2 * len(rows) >= len(every)
+        taken = self._integers(starts[row] for row in (every if whole else rows))
+        return Alone(room, self.positions[taken], None if whole else self._integers(rows), taken)
 
     def _integers(self, values: Iterable[int]) -> Tensor:
         return torch.tensor(list(values), dtype=torch.long, device=self._device)
-
-
-def _filled_up(count: int) -> int:
-    """To a power of two, so that few calls are made and few sums in vain."""
-    return max(_FEWEST, 1 << (count - 1).bit_length())

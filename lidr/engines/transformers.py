@@ -57,7 +57,7 @@ class TransformersEngine:
         token_budget: int | None = None,
         seed: int = 0,
         section: str = "engine",
-        prompt_lookup: int = 15,
+        prompt_lookup: int = 31,
     ) -> None:
         self.model, self.chat = model, chat
         self.prompt_lookup = prompt_lookup

@@ -38,9 +38,12 @@ def row(cohort: Cohort, place: int) -> list[int]:
     return cohort.tokens[place, : cohort.lengths[place]].tolist()
 
 
-def seen(queries: Queries) -> list[list[list[int]]]:
-    """How many keys each query of each group sees."""
-    return [(group.mask(torch.float32)[:, 0, 0] == 0).sum(-1).tolist() for group in queries.groups]
+def seen(queries: Queries) -> tuple[list[int], list[list[int]]]:
+    """How many keys each row without guesses sees, and each token of the others."""
+    assert queries.alone is not None
+    alone = (queries.alone.mask(torch.float32)[:, 0] == 0).sum(-1).tolist()
+    masks = (ahead.mask(1, torch.zeros(())) for ahead in queries.ahead)
+    return alone, [(mask == 0).sum(-1).tolist() for mask in masks]
 
 
 def test_room_is_a_multiple_of_the_block() -> None:
@@ -53,7 +56,7 @@ def test_a_token_is_seen_with_all_before_it() -> None:
     cohort.begin([9, 10])
     queries = computed(cohort)
     assert (queries.tokens.tolist(), queries.positions.tolist()) == ([9, 10], [3, 1])
-    assert seen(queries) == [[[4], [2]]]
+    assert seen(queries) == ([4, 2], [])
     cohort.go_on([[11], [12]])
     assert [row(cohort, 0), row(cohort, 1)] == [[5, 6, 7, 9], [8, 10]]
     assert cohort.newest == [11, 12]
@@ -68,14 +71,13 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
     assert queries.tokens.tolist() == [9, 10, 20, 21, 22, 3]
     assert queries.positions.tolist() == [3, 1, 2, 3, 4, 2]
     assert queries.counts == [1, 4, 1]
-    assert seen(queries) == [[[4], [2], [3]], [[2, 3, 4, 5]]]
-    alone, guessed = queries.groups
-    assert alone.put is not None
-    assert alone.put.tolist() == [0, 1, 5]
-    assert alone.rows is None
-    assert guessed.rows is not None
-    assert guessed.put is not None
-    assert (guessed.rows.tolist(), guessed.put.tolist()) == ([1], [1, 2, 3, 4])
+    assert [set(ids) for ids in queries.seen().tolist()] == [{5, 6, 7, 9}, *[{8, 10}] * 4, {1, 2, 3}]
+    assert seen(queries) == ([4, 2, 3], [[2, 3, 4, 5]])
+    assert queries.alone is not None
+    assert queries.alone.taken is not None
+    assert (queries.alone.rows, queries.alone.taken.tolist()) == (None, [0, 1, 5])
+    (ahead,) = queries.ahead
+    assert (ahead.row, ahead.start, ahead.count, ahead.end) == (1, 1, 4, 5)
     cohort.go_on([[11], [20, 30], [12]])
     assert [row(cohort, place) for place in range(3)] == [[5, 6, 7, 9], [8, 10, 20], [1, 2, 3]]
     assert cohort.newest == [11, 30, 12]
@@ -83,22 +85,21 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
     again = computed(cohort)
     assert again.positions.tolist() == [4, 3, 3]
     assert cohort.layers[0].keys[1, 1, :5, 0].tolist() == [8, 10, 20, 30, 22]
-    assert seen(again) == [[[5], [4], [4]]]
+    assert seen(again) == ([5, 4, 4], [])
 
 
-def test_rows_of_as_many_guesses_go_together_and_fewer_are_filled_up() -> None:
+def test_few_rows_without_guesses_are_taken_out_and_none_are_none() -> None:
     cohort = filled([1], [2], [3], [4])
     cohort.begin([5, 6, 7, 8])
-    cohort.guesses = [(1, 1, 1, 1, 1), (1, 1), (1, 1, 1), (1,)]
-    four, eight = cohort.queries().groups
-    assert four.taken is not None
-    assert eight.taken is not None
-    assert four.taken.tolist() == [[6, 7, 8, 6], [9, 10, 11, 12], [13, 14, 13, 13]]
-    assert eight.taken.tolist() == [[0, 1, 2, 3, 4, 5, 0, 0]]
-    assert four.put is not None
-    assert four.wanted is not None
-    assert four.put.tolist() == [6, 7, 8, 9, 10, 11, 12, 13, 14]
-    assert four.wanted.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    cohort.guesses = [(1, 1, 1), (1, 1), (), (1,)]
+    queries = cohort.queries()
+    assert queries.alone is not None
+    assert queries.alone.rows is not None
+    assert queries.alone.taken is not None
+    assert (queries.alone.rows.tolist(), queries.alone.taken.tolist()) == ([2], [7])
+    assert [(a.row, a.start, a.count) for a in queries.ahead] == [(0, 0, 4), (1, 4, 3), (3, 8, 2)]
+    cohort.guesses = [(1,), (1,), (1,), (1,)]
+    assert cohort.queries().alone is None
 
 
 def test_a_row_that_leaves_makes_place_for_the_last() -> None:
@@ -129,6 +130,15 @@ def test_it_grows_before_a_row_has_no_room_for_its_guesses_and_one_more() -> Non
     assert cohort.layers[0].keys.shape == (2, 2, 2 * BLOCK, 3)
     assert cohort.layers[0].keys[0, 0, BLOCK - 2 : BLOCK + 1, 0].tolist() == [6, 8, 0]
     assert set(cohort.tokens[1, 4:].tolist()) == {2}
+
+
+def test_many_guesses_make_room_for_the_passes_behind_them() -> None:
+    cohort = filled([1] * (BLOCK - 4))
+    cohort.begin([3])
+    cohort.guesses = [[7] * 31]
+    cohort.queries()
+    assert cohort.room == 3 * BLOCK
+    assert cohort.room >= BLOCK - 4 + 4 * 31 + 2
 
 
 def test_cohorts_are_joined() -> None:
