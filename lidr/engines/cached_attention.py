@@ -164,7 +164,7 @@ def _alone(query: Tensor, kept: KeysValues, alone: Alone, out: Tensor) -> None:
     Heads that share keys read them once.
     """
     if alone.rows is not None:
-        kept = KeysValues(*(t.index_select(0, alone.rows) for t in kept))
+        kept = KeysValues(*(t[:, :, : alone.room].index_select(0, alone.rows) for t in kept))
     rows, kv_heads, room, width = kept.keys.shape
     keys, values = (t.view(rows * kv_heads, room, width) for t in kept)
     own = query if alone.taken is None else query[alone.taken]

@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lidr.engines.queries import Queries
+from lidr.engines.queries import Queries, rounded
 
-BLOCK = 64  # tokens
 _AHEAD = 4  # passes with as many guesses that room is made for: to make room is to copy all
 
 
@@ -55,7 +54,7 @@ class Cohort:
         self.lengths = [len(p) for p in prompts]
         self.newest: list[int] = []
         self.guesses: list[Sequence[int]] = [()] * len(prompts)
-        self.room = _rounded(max(self.lengths) + 1)
+        self.room = rounded(max(self.lengths) + 1)
         padded = [[*p, *([p[0]] * (self.room - len(p)))] for p in prompts]
         self.tokens: Int[Tensor, "rows room"] = torch.tensor(padded, device=device)
         self.layers: dict[int, KeysValues] = {}
@@ -90,7 +89,7 @@ class Cohort:
     def _end(self, passes: int) -> int:
         """Room for so many passes with as many guesses, and for a token more."""
         pairs = zip(self.lengths, self.guesses, strict=True)
-        return _rounded(max(length + passes * len(guesses) for length, guesses in pairs) + 2)
+        return rounded(max(length + passes * len(guesses) for length, guesses in pairs) + 2)
 
     def append(
         self, layer: int, places: Int[Tensor, " time*kv_heads"], key: Tensor, value: Tensor
@@ -159,7 +158,3 @@ class Cohort:
         self.guesses.pop(row)
         self.layers = {layer: KeysValues(*(t[:last] for t in kept)) for layer, kept in self.layers.items()}
         self.tokens = self.tokens[:last]
-
-
-def _rounded(tokens: int) -> int:
-    return -(-tokens // BLOCK) * BLOCK

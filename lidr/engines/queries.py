@@ -13,11 +13,15 @@ from torch import Tensor
 if TYPE_CHECKING:
     from lidr.engines.cohort import Cohort
 
+BLOCK = 64  # tokens
+_COPY = 1.5  # times what attention takes without a copy of the keys and values
+
 
 class Alone:
     """Rows whose newest token is computed without guesses; they go through attention together.
 
     Attributes:
+        room: keys that are read.
         rows: which of the cohort; None for all of it.
         taken: their tokens among the cohort's; None for all of them.
     """
@@ -25,7 +29,7 @@ class Alone:
     def __init__(
         self, room: int, places: Int[Tensor, " rows"], rows: Tensor | None, taken: Tensor | None
     ) -> None:
-        self.rows, self.taken = rows, taken
+        self.room, self.rows, self.taken = room, rows, taken
         self._hidden = torch.arange(room, device=places.device) > places[:, None]
         self._mask: dict[torch.dtype, Tensor] = {}
 
@@ -105,16 +109,27 @@ class Queries:
         return found
 
     def _alone(self, starts: Sequence[int]) -> Alone | None:
-        """Half of the cohort or more is read as a whole, with rows in vain; of less a copy."""
+        """The whole cohort, with rows in vain, where that reads less than a copy of the rows takes."""
         room, every = self.cohort.room, range(len(self.counts))
-        rows = [row for row in every if self.counts[row] == 1]
         if not self.ahead:
             return Alone(room, self.positions, None, None)
+        rows = [row for row in every if self.counts[row] == 1]
         if not rows:
             return None
-        whole = 2 * len(rows) >= len(every)
+        needed = rounded(1 + max(self.cohort.lengths[row] for row in rows))
+        whole = len(every) * room <= _COPY * len(rows) * needed
         taken = self._integers(starts[row] for row in (every if whole else rows))
-        return Alone(room, self.positions[taken], None if whole else self._integers(rows), taken)
+        return Alone(
+            room if whole else needed,
+            self.positions[taken],
+            None if whole else self._integers(rows),
+            taken,
+        )
 
     def _integers(self, values: Iterable[int]) -> Tensor:
         return torch.tensor(list(values), dtype=torch.long, device=self._device)
+
+
+def rounded(tokens: int) -> int:
+    """Up to whole blocks."""
+    return -(-tokens // BLOCK) * BLOCK

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lidr.engines.cohort import BLOCK, Cohort
-from lidr.engines.queries import Queries
+from lidr.engines.cohort import Cohort
+from lidr.engines.queries import BLOCK, Queries
 
 CPU = torch.device("cpu")
 
@@ -89,7 +89,7 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
 
 
 def test_few_rows_without_guesses_are_taken_out_and_none_are_none() -> None:
-    cohort = filled([1], [2], [3], [4])
+    cohort = filled([1] * BLOCK, [2], [3], [4])
     cohort.begin([5, 6, 7, 8])
     cohort.guesses = [(1, 1, 1), (1, 1), (), (1,)]
     queries = cohort.queries()
@@ -97,6 +97,7 @@ def test_few_rows_without_guesses_are_taken_out_and_none_are_none() -> None:
     assert queries.alone.rows is not None
     assert queries.alone.taken is not None
     assert (queries.alone.rows.tolist(), queries.alone.taken.tolist()) == ([2], [7])
+    assert queries.alone.room == BLOCK
     assert [(a.row, a.start, a.count) for a in queries.ahead] == [(0, 0, 4), (1, 4, 3), (3, 8, 2)]
     cohort.guesses = [(1,), (1,), (1,), (1,)]
     assert cohort.queries().alone is None
