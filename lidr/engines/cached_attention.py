@@ -105,8 +105,8 @@ class Newest:
         for queries in self.queries:
             own = slice(start, start + len(queries))
             kept = queries.cohort.append(layer, queries.places(key.shape[1]), key[own], value[own])
-            if queries.alone is not None:
-                _alone(query[own], kept, queries.alone, out[own])
+            for alone in queries.alone:
+                _alone(query[own], kept, alone, out[own])
             for ahead in queries.ahead:
                 _ahead(query[own], kept, ahead, out[own])
             start = own.stop
@@ -163,18 +163,22 @@ def _alone(query: Tensor, kept: KeysValues, alone: Alone, out: Tensor) -> None:
 
     Heads that share keys read them once.
     """
-    if alone.rows is not None:
-        kept = KeysValues(*(t[:, :, : alone.room].index_select(0, alone.rows) for t in kept))
-    rows, kv_heads, room, width = kept.keys.shape
-    keys, values = (t.view(rows * kv_heads, room, width) for t in kept)
-    own = query if alone.taken is None else query[alone.taken]
-    scores = torch.bmm(own.reshape(rows * kv_heads, -1, width), keys.transpose(1, 2))
-    scores.view(rows, -1, room).add_(alone.mask(query.dtype))
-    found = _weighted(torch.softmax(scores, -1), values).view(rows, -1, width)
-    if alone.taken is None:
-        out.copy_(found)
+    keys, values = (t[alone.rows, :, : alone.room] for t in kept)
+    rows, kv_heads, _, width = keys.shape
+    own, mask = query[alone.taken].reshape(rows, kv_heads, -1, width), alone.mask(query.dtype)
+    if query.dtype == torch.bfloat16:
+        seen = mask[:, None].expand(-1, -1, own.shape[2], -1)
+        found = scaled_dot_product_attention(own, keys, values, attn_mask=seen, scale=1.0)
     else:
-        out[alone.taken] = found
+        found = _products(own, keys, values, mask)
+    out[alone.taken] = found.reshape(rows, -1, width)
+
+
+def _products(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """The same; its sums in fp32 do not depend on the room."""
+    scores = torch.bmm(query.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2))
+    scores.view(len(query), -1, keys.shape[2]).add_(mask)
+    return _weighted(torch.softmax(scores, -1), values.flatten(0, 1)).view_as(query)
 
 
 def _ahead(query: Tensor, kept: KeysValues, ahead: Ahead, out: Tensor) -> None:

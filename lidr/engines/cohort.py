@@ -69,9 +69,13 @@ class Cohort:
 
     def padding(self, longer: Cohort) -> int:
         """Bytes of keys and values a layer that its rows would read in vain as part of a longer cohort."""
+        return len(self) * (longer.room - self.room) * self.token_bytes
+
+    @property
+    def token_bytes(self) -> int:
+        """Of a token's key and value, a layer."""
         kept = next(iter(self.layers.values()))
-        token = sum(t.shape[1] * t.shape[3] * t.element_size() for t in kept)
-        return len(self) * (longer.room - self.room) * token
+        return sum(t.shape[1] * t.shape[3] * t.element_size() for t in kept)
 
     def begin_layer(self, layer: int, like: Float[Tensor, "time kv_heads width"]) -> KeysValues:
         """Room for a layer's keys and values, all zero."""
@@ -101,19 +105,26 @@ class Cohort:
             old.view(-1, width).index_copy_(0, places, new.reshape(-1, width))
         return kept
 
-    def join(self, other: Cohort) -> None:
-        """Takes over the rows of another cohort, behind its own."""
+    def join(self, other: Cohort) -> list[int]:
+        """Takes over the rows of another cohort; the longest come first.
+
+        Returns:
+            which row stands at each place: one of its own, or of the other's, counted on from there.
+        """
         room = max(self.room, other.room)
         for cohort in (self, other):
             cohort._make_room(room)
-        self.tokens = torch.cat([self.tokens, other.tokens])
-        self.lengths += other.lengths
-        self.newest += other.newest
-        self.guesses += other.guesses
+        lengths = [*self.lengths, *other.lengths]
+        order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        index = torch.tensor(order, device=self.tokens.device)
+        self.tokens = torch.cat([self.tokens, other.tokens])[index]
+        self.lengths = [lengths[row] for row in order]
+        newest, guesses = [*self.newest, *other.newest], [*self.guesses, *other.guesses]
+        self.newest, self.guesses = [newest[row] for row in order], [guesses[row] for row in order]
         for layer, kept in self.layers.items():
-            self.layers[layer] = KeysValues(
-                *(torch.cat(pair) for pair in zip(kept, other.layers[layer], strict=True))
-            )
+            pairs = zip(kept, other.layers[layer], strict=True)
+            self.layers[layer] = KeysValues(*(torch.cat(pair)[index] for pair in pairs))
+        return order
 
     def begin(self, chosen: Sequence[int]) -> None:
         """Puts the first token of its answer behind each prompt."""

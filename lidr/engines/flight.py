@@ -213,8 +213,9 @@ class Flight:
             if padding > _CALLS_BYTES and len(self._cohorts) <= _COHORTS:
                 return
             one, other = sorted((one, other))
-            self._cohorts[one].join(self._cohorts.pop(other))
-            self._rows[one] += self._rows.pop(other)
+            order = self._cohorts[one].join(self._cohorts.pop(other))
+            rows = [*self._rows[one], *self._rows.pop(other)]
+            self._rows[one] = [rows[place] for place in order]
 
     def _shrink(self) -> None:
         """Sends the newest cohorts back while too much is held; the oldest stays."""

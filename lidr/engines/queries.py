@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lidr.engines.segments import segments
+
 if TYPE_CHECKING:
     from lidr.engines.cohort import Cohort
 
 BLOCK = 64  # tokens
-_COPY = 1.5  # times what attention takes without a copy of the keys and values
+_CALLS_BYTES = 2**19  # of a layer's keys and values, that take as long to read as a segment's calls
 
 
 class Alone:
-    """Rows whose newest token is computed without guesses; they go through attention together.
+    """Neighbours whose newest tokens are computed without guesses; they go through attention together.
 
     Attributes:
-        room: keys that are read.
-        rows: which of the cohort; None for all of it.
-        taken: their tokens among the cohort's; None for all of them.
+        rows: which of the cohort.
+        room: keys that are read of each.
+        taken: their tokens among the cohort's.
     """
 
     def __init__(
-        self, room: int, places: Int[Tensor, " rows"], rows: Tensor | None, taken: Tensor | None
+        self, rows: slice, room: int, places: Int[Tensor, " rows"], taken: slice | Int[Tensor, " rows"]
     ) -> None:
-        self.room, self.rows, self.taken = room, rows, taken
+        self.rows, self.room, self.taken = rows, room, taken
         self._hidden = torch.arange(room, device=places.device) > places[:, None]
         self._mask: dict[torch.dtype, Tensor] = {}
 
@@ -70,7 +72,7 @@ class Queries:
     Attributes:
         tokens, positions: of each, on the cohort's device.
         counts: of each row.
-        alone: the rows without guesses, and maybe others, whose attention is to be computed once more; None for none.
+        alone: the rows without guesses, and maybe others, whose attention is to be computed once more.
         ahead: those with guesses.
     """
 
@@ -88,7 +90,7 @@ class Queries:
         )
         each = zip(starts, self.counts, cohort.lengths, strict=True)
         self.ahead = [Ahead(row, *of) for row, of in enumerate(each) if of[1] > 1]
-        self.alone = self._alone(starts)
+        self.alone = list(self._alone(starts))
         self._places: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -108,23 +110,15 @@ class Queries:
             self._places[kv_heads] = found
         return found
 
-    def _alone(self, starts: Sequence[int]) -> Alone | None:
-        """The whole cohort, with rows in vain, where that reads less than a copy of the rows takes."""
-        room, every = self.cohort.room, range(len(self.counts))
-        if not self.ahead:
-            return Alone(room, self.positions, None, None)
-        rows = [row for row in every if self.counts[row] == 1]
-        if not rows:
-            return None
-        needed = rounded(1 + max(self.cohort.lengths[row] for row in rows))
-        whole = len(every) * room <= _COPY * len(rows) * needed
-        taken = self._integers(starts[row] for row in (every if whole else rows))
-        return Alone(
-            room if whole else needed,
-            self.positions[taken],
-            None if whole else self._integers(rows),
-            taken,
-        )
+    def _alone(self, starts: Sequence[int]) -> Iterator[Alone]:
+        """In segments; a row with guesses within one is read in vain."""
+        each = zip(self.cohort.lengths, self.counts, strict=True)
+        needed = [rounded(length + 1) if count == 1 else 0 for length, count in each]
+        for start, stop, room in segments(needed, _CALLS_BYTES // self.cohort.token_bytes):
+            own = starts[start:stop]
+            apart = own[-1] - own[0] > stop - start - 1
+            taken = self._integers(own) if apart else slice(own[0], own[-1] + 1)
+            yield Alone(slice(start, stop), room, self.positions[taken], taken)
 
     def _integers(self, values: Iterable[int]) -> Tensor:
         return torch.tensor(list(values), dtype=torch.long, device=self._device)

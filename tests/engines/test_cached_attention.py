@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lidr.engines import queries
 from lidr.engines.cached_attention import Newest, _causal, _in_blocks, _seen, _weighted
 from lidr.engines.cohort import Cohort
 
@@ -81,8 +82,15 @@ def attended(guesses: list[int], dtype: torch.dtype, rows: slice) -> tuple[Tenso
     return Newest([cohort.queries()]).attend(0, q, k, v, 0.25), expected
 
 
+@pytest.fixture(params=[1, queries._CALLS_BYTES], ids=["apart", "together"])
+def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows in many segments, and in few."""
+    monkeypatch.setattr(queries, "_CALLS_BYTES", request.param)
+
+
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("guesses", GUESSES.values(), ids=GUESSES)
+@pytest.mark.usefixtures("calls")
 def test_tokens_see_what_is_kept_of_their_row(guesses: list[int], dtype: torch.dtype, close: float) -> None:
     found, expected = attended(guesses, dtype, slice(None))
     torch.testing.assert_close(found.double(), torch.stack(expected), rtol=close, atol=close)
@@ -90,6 +98,7 @@ def test_tokens_see_what_is_kept_of_their_row(guesses: list[int], dtype: torch.d
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("guesses", GUESSES.values(), ids=GUESSES)
+@pytest.mark.usefixtures("calls")
 def test_other_rows_change_no_bit(guesses: list[int], dtype: torch.dtype) -> None:
     whole = attended(guesses, dtype, slice(None))[0]
     part = attended(guesses, dtype, slice(1, 4))[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from lidr.engines import queries as queries_module
 from lidr.engines.cohort import Cohort
 from lidr.engines.queries import BLOCK, Queries
 
@@ -40,8 +42,7 @@ def row(cohort: Cohort, place: int) -> list[int]:
 
 def seen(queries: Queries) -> tuple[list[int], list[list[int]]]:
     """How many keys each row without guesses sees, and each token of the others."""
-    assert queries.alone is not None
-    alone = (queries.alone.mask(torch.float32)[:, 0] == 0).sum(-1).tolist()
+    alone = [n for own in queries.alone for n in (own.mask(torch.float32)[:, 0] == 0).sum(-1).tolist()]
     masks = (ahead.mask(1, torch.zeros(())) for ahead in queries.ahead)
     return alone, [(mask == 0).sum(-1).tolist() for mask in masks]
 
@@ -73,9 +74,9 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
     assert queries.counts == [1, 4, 1]
     assert [set(ids) for ids in queries.seen().tolist()] == [{5, 6, 7, 9}, *[{8, 10}] * 4, {1, 2, 3}]
     assert seen(queries) == ([4, 2, 3], [[2, 3, 4, 5]])
-    assert queries.alone is not None
-    assert queries.alone.taken is not None
-    assert (queries.alone.rows, queries.alone.taken.tolist()) == (None, [0, 1, 5])
+    (alone,) = queries.alone
+    assert isinstance(alone.taken, torch.Tensor)
+    assert (alone.rows, alone.taken.tolist()) == (slice(0, 3), [0, 1, 5])
     (ahead,) = queries.ahead
     assert (ahead.row, ahead.start, ahead.count, ahead.end) == (1, 1, 4, 5)
     cohort.go_on([[11], [20, 30], [12]])
@@ -88,19 +89,19 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
     assert seen(again) == ([5, 4, 4], [])
 
 
-def test_few_rows_without_guesses_are_taken_out_and_none_are_none() -> None:
-    cohort = filled([1] * BLOCK, [2], [3], [4])
-    cohort.begin([5, 6, 7, 8])
-    cohort.guesses = [(1, 1, 1), (1, 1), (), (1,)]
+def test_rows_without_guesses_are_read_by_neighbours_of_like_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries_module, "_CALLS_BYTES", 1)
+    cohort = filled([1] * BLOCK, [2] * BLOCK, [3], [4], [5])
+    cohort.begin([5, 6, 7, 8, 9])
+    cohort.guesses = [(), (), (1, 1), (), ()]
     queries = cohort.queries()
-    assert queries.alone is not None
-    assert queries.alone.rows is not None
-    assert queries.alone.taken is not None
-    assert (queries.alone.rows.tolist(), queries.alone.taken.tolist()) == ([2], [7])
-    assert queries.alone.room == BLOCK
-    assert [(a.row, a.start, a.count) for a in queries.ahead] == [(0, 0, 4), (1, 4, 3), (3, 8, 2)]
-    cohort.guesses = [(1,), (1,), (1,), (1,)]
-    assert cohort.queries().alone is None
+    assert [(own.rows, own.room, own.taken) for own in queries.alone] == [
+        (slice(0, 2), 2 * BLOCK, slice(0, 2)),
+        (slice(3, 5), BLOCK, slice(5, 7)),
+    ]
+    assert [(a.row, a.start, a.count) for a in queries.ahead] == [(2, 2, 3)]
+    cohort.guesses = [(1,)] * 5
+    assert cohort.queries().alone == []
 
 
 def test_a_row_that_leaves_makes_place_for_the_last() -> None:
@@ -146,12 +147,12 @@ def test_cohorts_are_joined() -> None:
     one, other = filled([1, 2]), filled([3] * BLOCK, [4])
     one.begin([5])
     other.begin([6, 7])
-    one.join(other)
+    assert one.join(other) == [1, 0, 2]
     assert (len(one), one.room, one.held) == (3, 2 * BLOCK, 6 * BLOCK)
-    assert [row(one, 0), row(one, 2)] == [[1, 2], [4]]
-    assert set(one.tokens[0, 3:].tolist()) == {1}
+    assert [row(one, 1), row(one, 2)] == [[1, 2], [4]]
+    assert set(one.tokens[1, 3:].tolist()) == {1}
     assert one.layers[0].keys.shape == (3, 2, 2 * BLOCK, 3)
-    assert one.layers[0].values[0, 0, :3, 0].tolist() == [1, 2, 0]
-    write(one, 8, 9, 10)
-    assert [row(one, 0), row(one, 1)[-2:], row(one, 2)] == [[1, 2, 5], [3, 6], [4, 7]]
-    assert one.newest == [8, 9, 10]
+    assert one.layers[0].values[1, 0, :3, 0].tolist() == [1, 2, 0]
+    write(one, 9, 8, 10)
+    assert [row(one, 0)[-2:], row(one, 1), row(one, 2)] == [[3, 6], [1, 2, 5], [4, 7]]
+    assert one.newest == [9, 8, 10]
