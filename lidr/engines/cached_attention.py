@@ -20,10 +20,10 @@ from lidr.engines.cohort import Cohort, KeysValues, Prefix
 from lidr.engines.queries import Ahead, Alone, Queries
 
 CACHED = "lidr_cached"
-# Beyond these the kernels of a CPU divide a sum, by how many keys there are. EPYC: in fp32 beyond 256 (of few queries
-# never), in bf16 beyond 1,088. Xeon with AMX: in fp32 beyond 256 (of one query never), in bf16 of some beyond 512.
-_KEYS_AT_ONCE = {torch.bfloat16: 512, torch.float32: 256}
-_DIVIDED = 192  # keys in fp32, whose sum an EPYC divides too unless queries are few
+# Beyond these the kernels of a CPU divide a sum in fp32, by how many keys there are; of few queries an EPYC's do not, nor
+# of one a Xeon's with AMX.
+_KEYS_AT_ONCE = 256
+_DIVIDED = 192  # keys whose sum an EPYC divides too unless queries are few
 _FEW_QUERIES = 3
 _QUERIES_AT_ONCE = 256
 
@@ -199,9 +199,8 @@ def _ahead(query: Tensor, kept: KeysValues, ahead: Ahead, out: Tensor) -> None:
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
     """weights @ values, as many keys at a time as one sum is made of, however many there are."""
-    room, step = weights.shape[2], _KEYS_AT_ONCE.get(weights.dtype, 256)
-    many = weights.shape[1] > _FEW_QUERIES
-    if weights.dtype == torch.float32 and many and room % step == _DIVIDED:
+    room, step = weights.shape[2], _KEYS_AT_ONCE
+    if weights.shape[1] > _FEW_QUERIES and room % step == _DIVIDED:
         weights, values = pad(weights, (0, step - _DIVIDED)), pad(values, (0, 0, 0, step - _DIVIDED))
     parts = [slice(start, start + step) for start in range(0, room, step)]
     total = torch.bmm(weights[:, :, parts[0]], values[:, parts[0]])
