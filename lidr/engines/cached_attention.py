@@ -20,8 +20,8 @@ from lidr.engines.cohort import Cohort, KeysValues, Prefix
 from lidr.engines.queries import Ahead, Alone, Queries
 
 CACHED = "lidr_cached"
-# Beyond these the kernels of a CPU divide a sum in fp32, by how many keys there are; of few queries an EPYC's do not, nor
-# of one a Xeon's with AMX.
+# Beyond these the kernels of a CPU divide a sum in fp32, by how many keys there are. Of few queries an EPYC never does,
+# of one a Xeon with AMX.
 _KEYS_AT_ONCE = 256
 _DIVIDED = 192  # keys whose sum an EPYC divides too unless queries are few
 _FEW_QUERIES = 3
