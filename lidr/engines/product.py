@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_DTYPES = (torch.float32, torch.bfloat16)
-
 
 class Product:
     """x W^T + b.
@@ -53,8 +51,16 @@ def has_product(module: object) -> bool:
     if type(module) is not nn.Linear or "forward" in vars(module):
         return False
     weight = module.weight
-    supported: bool = weight.device.type == "cpu" and weight.dtype in _DTYPES
-    return supported and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return weight.device.type == "cpu" and _supported(weight.dtype)
+
+
+def _supported(dtype: torch.dtype) -> bool:
+    """By oneDNN on this processor."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return dtype == torch.float32 or (
+        dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
 
 
 def alike(layers: Sequence[Any]) -> bool:

@@ -14,6 +14,7 @@ from lidr.engines.fused import FusedLayer, Turns, has_form
 from lidr.engines.laid_out import LaidOut
 from lidr.engines.product import Product
 from tests import tiny
+from tests.engines.processors import LAID_OUT
 from tests.training import cases
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
@@ -36,7 +37,7 @@ def logits(model: PreTrainedModel) -> Tensor:
     return torch.cat([first, second, decoder.step([cohort.queries()])])
 
 
-@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("dtype", LAID_OUT)
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2"])
 def test_logits_are_those_of_the_layers_own_code(family: str, dtype: torch.dtype) -> None:
     model = cases.model(family).to(dtype)
@@ -82,7 +83,7 @@ class Echo:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("dtype", LAID_OUT)
 @torch.inference_mode()
 def test_a_row_is_the_same_among_any_number_of_rows(dtype: torch.dtype, threads: int) -> None:
     """Passes are filled up to multiples of four rows a thread."""

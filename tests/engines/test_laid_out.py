@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ from torch import nn
 from lidr import machine
 from lidr.engines.laid_out import LaidOut
 from tests import tiny
+from tests.engines.processors import LAID_OUT
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
@@ -20,7 +25,7 @@ def layers(dtype: torch.dtype) -> nn.Sequential:
     return nn.Sequential(nn.Linear(96, 200, bias=False), nn.SiLU(), nn.Linear(200, 64)).to(dtype)
 
 
-@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("dtype", LAID_OUT)
 @torch.inference_mode()
 def test_the_same_results_and_afterwards_the_layers_own(dtype: torch.dtype) -> None:
     model = layers(dtype)
@@ -38,7 +43,7 @@ def test_the_same_results_and_afterwards_the_layers_own(dtype: torch.dtype) -> N
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("dtype", LAID_OUT)
 @torch.inference_mode()
 def test_a_row_is_the_same_among_any_number_of_rows(dtype: torch.dtype, threads: int) -> None:
     """Passes are filled up to multiples of four rows a thread."""
@@ -99,3 +104,16 @@ def test_layers_that_read_the_same_input_are_one_product() -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
     assert torch.equal(again[0], again[1])
     torch.testing.assert_close(again[2], expected[2], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="ONEDNN_MAX_CPU_ISA names x86 processors")
+def test_a_processor_without_products_in_bf16_computes_with_the_layers_own() -> None:
+    code = (
+        "import torch; from torch import nn; from lidr.engines.laid_out import LaidOut;"
+        "m = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).bfloat16().requires_grad_(False);"
+        "x = torch.ones(8, 8).bfloat16(); u = LaidOut(m).used(); u.__enter__();"
+        "print(m(x).shape, 'forward' in vars(m[0]))"
+    )
+    older = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", code], env=older, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "torch.Size([8, 8]) False\n"), done.stderr
