@@ -166,7 +166,7 @@ def _alone(query: Tensor, kept: KeysValues, alone: Alone, out: Tensor) -> None:
     keys, values = (t[alone.rows, :, : alone.room] for t in kept)
     rows, kv_heads, _, width = keys.shape
     own, mask = query[alone.taken].reshape(rows, kv_heads, -1, width), alone.mask(query.dtype)
-    if query.dtype == torch.bfloat16:
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
         seen = mask[:, None].expand(-1, -1, own.shape[2], -1)
         found = scaled_dot_product_attention(own, keys, values, attn_mask=seen, scale=1.0)
     else:
@@ -175,7 +175,7 @@ def _alone(query: Tensor, kept: KeysValues, alone: Alone, out: Tensor) -> None:
 
 
 def _products(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """The same; its sums in fp32 do not depend on the room."""
+    """The same; its sums in fp32 on a CPU do not depend on the room."""
     scores = torch.bmm(query.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2))
     scores.view(len(query), -1, keys.shape[2]).add_(mask)
     return _weighted(torch.softmax(scores, -1), values.flatten(0, 1)).view_as(query)

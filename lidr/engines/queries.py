@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from lidr.engines.cohort import Cohort
 
 BLOCK = 64  # tokens
-_CALLS_BYTES = 2**19  # of a layer's keys and values, that take as long to read as a segment's calls
+# Of a layer's keys and values, that take as long to read as a segment's calls: by a CPU, and by a GPU (not measured).
+_CALLS_BYTES, _CALLS_BYTES_GPU = 2**19, 2**27
 
 
 class Alone:
@@ -114,7 +115,8 @@ class Queries:
         """In segments; a row with guesses within one is read in vain."""
         each = zip(self.cohort.lengths, self.counts, strict=True)
         needed = [rounded(length + 1) if count == 1 else 0 for length, count in each]
-        for start, stop, room in segments(needed, _CALLS_BYTES // self.cohort.token_bytes):
+        calls = _CALLS_BYTES if self._device.type == "cpu" else _CALLS_BYTES_GPU
+        for start, stop, room in segments(needed, calls // self.cohort.token_bytes):
             own = starts[start:stop]
             apart = own[-1] - own[0] > stop - start - 1
             taken = self._integers(own) if apart else slice(own[0], own[-1] + 1)
