@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from lidr.engines.cohort import Cohort, KeysValues, Prefix
-from lidr.engines.queries import Ahead, Alone, Queries
+from lidr.engines.queries import Queries
 
 CACHED = "lidr_cached"
 # Beyond these the kernels of a CPU divide a sum in fp32, by how many keys there are. Of few queries an EPYC never does,
@@ -28,11 +29,26 @@ _FEW_QUERIES = 3
 _QUERIES_AT_ONCE = 256
 
 
+Embeddings = tuple[Tensor, Tensor]  # cosines and sines, (1, time, width), as transformers makes them
+
+
 class Pass(Protocol):
     """A forward pass's attention, layer by layer."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """(time, heads, width), twice (time, kv_heads, width) -> (time, heads, width)."""
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        embeddings: Embeddings | None = None,
+    ) -> Tensor:
+        """(time, heads, width), twice (time, kv_heads, width) -> (time, heads, width).
+
+        Args:
+            embeddings: of the positions that queries and keys are turned to first; None where they are already.
+        """
         ...
 
 
@@ -55,6 +71,26 @@ def cached_attention(
     return lidr_pass.attend(int(layer), query, key, value, scale)[None], None
 
 
+class Turns:
+    """Rotary position embeddings (arXiv 2104.09864); what a pass's layers share is made once."""
+
+    def __init__(self) -> None:
+        self._cos: Tensor | None = None
+        self._both: Embeddings | None = None
+
+    def turned(
+        self, heads: Float[Tensor, "time heads width"], embeddings: Embeddings
+    ) -> Float[Tensor, "time heads width"]:
+        """Heads at their positions."""
+        cos, sin = embeddings
+        half = sin.shape[-1] // 2
+        if self._both is None or cos is not self._cos:
+            signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)
+            self._cos, self._both = cos, (cos[0][:, None], signed[0][:, None])
+        cosines, sines = self._both
+        return torch.addcmul(heads * cosines, heads.roll(half, -1), sines)
+
+
 class Prompts:
     """The prompts of a new cohort, one after the other in a row, without what each begins with.
 
@@ -65,10 +101,20 @@ class Prompts:
 
     def __init__(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> None:
         self.cohort, self.prefixes = cohort, prefixes
-        self._seen = lru_cache(_seen)
+        self._seen, self._turns = lru_cache(_seen), Turns()
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        embeddings: Embeddings | None = None,
+    ) -> Tensor:
         """See `Pass`."""
+        if embeddings is not None:
+            query, key = (self._turns.turned(t, embeddings) for t in (query, key))
         kept = self.cohort.begin_layer(layer, key)
         out = query.new_zeros(query.shape)
         query, key, value = (t.transpose(0, 1) for t in (query, key, value))
@@ -92,23 +138,30 @@ class Prompts:
 
 
 class Newest:
-    """The newest token of each row of some cohorts and the guesses behind it; what is left of the row is padding."""
+    """The newest token of each row of some cohorts, by PyTorch's operators; what is left of the row is padding."""
 
     def __init__(self, queries: Sequence[Queries]) -> None:
-        self.queries = queries
+        self.queries, self._turns = queries, Turns()
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        embeddings: Embeddings | None = None,
+    ) -> Tensor:
         """See `Pass`."""
+        if embeddings is not None:
+            query, key = (self._turns.turned(t, embeddings) for t in (query, key))
         query = query * scale
         out = query.new_zeros(query.shape)
         start = 0
         for queries in self.queries:
             own = slice(start, start + len(queries))
             kept = queries.cohort.append(layer, queries.places(key.shape[1]), key[own], value[own])
-            for alone in queries.alone:
-                _alone(query[own], kept, alone, out[own])
-            for ahead in queries.ahead:
-                _ahead(query[own], kept, ahead, out[own])
+            out[own] = _newest(query[own], kept, queries.mask(query.dtype))
             start = own.stop
         return out
 
@@ -158,43 +211,16 @@ def _hidden(size: int, dtype: torch.dtype) -> Tensor:
     return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
 
 
-def _alone(query: Tensor, kept: KeysValues, alone: Alone, out: Tensor) -> None:
-    """Attention of rows' newest tokens, each among those of its cohort, (time, heads, width).
+def _newest(query: Tensor, kept: KeysValues, mask: Tensor) -> Tensor:
+    """Attention of rows' newest tokens, (rows, heads, width). Heads that share keys read them once.
 
-    Heads that share keys read them once.
+    Its sums in fp32 on a CPU do not depend on the room.
     """
-    keys, values = (t[alone.rows, :, : alone.room] for t in kept)
-    rows, kv_heads, _, width = keys.shape
-    own, mask = query[alone.taken].reshape(rows, kv_heads, -1, width), alone.mask(query.dtype)
-    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
-        seen = mask[:, None].expand(-1, -1, own.shape[2], -1)
-        found = scaled_dot_product_attention(own, keys, values, attn_mask=seen, scale=1.0)
-    else:
-        found = _products(own, keys, values, mask)
-    out[alone.taken] = found.reshape(rows, -1, width)
-
-
-def _products(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """The same; its sums in fp32 on a CPU do not depend on the room."""
-    scores = torch.bmm(query.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2))
-    scores.view(len(query), -1, keys.shape[2]).add_(mask)
-    return _weighted(torch.softmax(scores, -1), values.flatten(0, 1)).view_as(query)
-
-
-def _ahead(query: Tensor, kept: KeysValues, ahead: Ahead, out: Tensor) -> None:
-    """Attention of a row's tokens to its own keys alone, without those that others of its cohort have room for.
-
-    Heads that share keys read them once, and so do the tokens.
-    """
-    keys, values = (t[ahead.row : ahead.row + 1, :, : ahead.end] for t in kept)
-    kv_heads, width = keys.shape[1], keys.shape[3]
-    own = slice(ahead.start, ahead.start + ahead.count)
-    by_head = query[own].reshape(ahead.count, kv_heads, -1, width).transpose(0, 1)
-    shared = by_head.shape[2]
-    found = scaled_dot_product_attention(
-        by_head.flatten(1, 2)[None], keys, values, attn_mask=ahead.mask(shared, query), scale=1.0
-    )
-    out[own] = found.view(kv_heads, ahead.count, shared, width).transpose(0, 1).flatten(1, 2)
+    rows, kv_heads, room, width = kept.keys.shape
+    own = query.reshape(rows * kv_heads, -1, width)
+    scores = torch.bmm(own, kept.keys.flatten(0, 1).transpose(1, 2))
+    scores.view(rows, -1, room).add_(mask)
+    return _weighted(torch.softmax(scores, -1), kept.values.flatten(0, 1)).view(rows, -1, width)
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from lidr.attention_interface import base_model
 from lidr.engines.cached_attention import CACHED, Newest, Pass, Prompts
 from lidr.engines.cohort import NO_PREFIX, Cohort, KeysValues, Prefix
+from lidr.engines.native.step import NativeNewest, native
 from lidr.engines.queries import Queries
 
 _ROWS_A_THREAD = 4
@@ -31,6 +32,7 @@ class Decoder:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model, self.device = model, model.device
+        self.native = native(model.device, model.dtype, _head_width(model))
         base_model(model).set_attn_implementation(CACHED)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
@@ -57,7 +59,8 @@ class Decoder:
         """The logits after each row's newest token and after its guesses, cohort after cohort."""
         tokens = torch.cat([own.tokens for own in queries])
         positions = torch.cat([own.positions for own in queries])
-        return self._forward(tokens, positions, Newest(queries), torch.arange(len(tokens)))
+        own = Newest(queries) if self.native is None else NativeNewest(self.native, queries)
+        return self._forward(tokens, positions, own, torch.arange(len(tokens)))
 
     def _prompts(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> Tensor:
         own = [slice(len(p), end) for p, end in zip(prefixes, cohort.lengths, strict=True)]
@@ -80,6 +83,11 @@ class Decoder:
         )
         logits: Tensor = output.logits[0, : len(wanted)]
         return logits.float()
+
+
+def _head_width(model: PreTrainedModel) -> int:
+    config = base_model(model).config.get_text_config()
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _filled(values: Int[Tensor, " some"]) -> Int[Tensor, " more"]:

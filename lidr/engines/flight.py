@@ -78,8 +78,8 @@ class Flight:
     ) -> None:
         self.decoder, self.endings, self.sampling = decoder, endings, sampling
         self.batch_size, self.token_budget, self.seed = batch_size, token_budget, seed
-        # A draw can only be made where it counts, and on a GPU a row's own calls take as long as all the others'.
-        useful = sampling.temperature == 0 and decoder.device.type == "cpu"
+        # A draw can only be made where it counts, and PyTorch's operators would read a row anew for each guess.
+        useful = sampling.temperature == 0 and decoder.native is not None
         self.guesses = guesses if useful else 0
         self.waiting: deque[Prepared] = deque()
         self._cohorts: list[Cohort] = []

@@ -1,8 +1,7 @@
 """Decoder layers of Llama's form in few calls, on a CPU.
 
 With the few rows of a decoding step a layer's small operators take as long as its products, most of it to be called
-at all. Here a product adds the residual, activates or multiplies where it writes its result, and queries and keys are
-turned to their positions together. The values are the layer's own but for the order of roundings.
+at all. Here a product adds the residual, activates or multiplies where it writes its result. The values are the layer's own but for the order of roundings.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
-from lidr.engines.cached_attention import Pass
+from lidr.engines.cached_attention import Embeddings, Pass
+from lidr.engines.native.step import Native
 from lidr.engines.product import Product, alike, has_product
 
 _FORMS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
@@ -37,30 +37,6 @@ def has_form(layer: Any) -> bool:
     return alike(linear[:3]) and len({module.weight.dtype for module in linear}) == 1
 
 
-class Turns:
-    """Rotary position embeddings (arXiv 2104.09864) of queries and keys; what a pass's layers share is made once."""
-
-    def __init__(self) -> None:
-        self._cos: Tensor | None = None
-        self._both: tuple[Tensor, Tensor] | None = None
-
-    def turned(
-        self, heads: Float[Tensor, "time heads width"], embeddings: tuple[Tensor, Tensor]
-    ) -> Float[Tensor, "time heads width"]:
-        """Heads at their positions.
-
-        Args:
-            embeddings: cosines and sines, (1, time, width), as transformers makes them.
-        """
-        cos, sin = embeddings
-        half = sin.shape[-1] // 2
-        if self._both is None or cos is not self._cos:
-            signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)
-            self._cos, self._both = cos, (cos[0][:, None], signed[0][:, None])
-        cosines, sines = self._both
-        return torch.addcmul(heads * cosines, heads.roll(half, -1), sines)
-
-
 class FusedLayer:
     """What a layer computes in an engine's pass; called without a pass it is the layer's own.
 
@@ -68,11 +44,13 @@ class FusedLayer:
         layer: `has_form`.
         qkv: the product of its queries, keys and values.
         products: those of its other linear layers.
-        turns: shared by the layers of a model.
+        code: compiled code for norms, if there is any.
     """
 
-    def __init__(self, layer: Any, qkv: Product, products: dict[nn.Module, Product], turns: Turns) -> None:
-        self.layer, self.qkv, self.turns = layer, qkv, turns
+    def __init__(
+        self, layer: Any, qkv: Product, products: dict[nn.Module, Product], code: Native | None
+    ) -> None:
+        self.layer, self.qkv, self.code = layer, qkv, code
         attention, mlp = layer.self_attn, layer.mlp
         self.index, self.scale, self.width = attention.layer_idx, attention.scaling, attention.head_dim
         self.queries = attention.q_proj.out_features // self.width
@@ -84,7 +62,7 @@ class FusedLayer:
         self,
         hidden_states: Float[Tensor, "1 time hidden"],
         *args: Any,
-        position_embeddings: tuple[Tensor, Tensor],
+        position_embeddings: Embeddings,
         lidr_pass: Pass | None = None,
         **own: Any,
     ) -> Float[Tensor, "1 time hidden"]:
@@ -96,18 +74,17 @@ class FusedLayer:
             )
             return out
         x = hidden_states[0]
-        heads = self.qkv(_normed(x, self.layer.input_layernorm)).view(len(x), -1, self.width)
-        turned = self.turns.turned(heads[:, : self.queries + self.keys], position_embeddings)
-        query, key, value = turned[:, : self.queries], turned[:, self.queries :], heads[:, -self.keys :]
-        seen = lidr_pass.attend(self.index, query, key, value, self.scale)
+        heads = self.qkv(self._normed(x, self.layer.input_layernorm)).view(len(x), -1, self.width)
+        query, key, value = torch.split(heads, [self.queries, self.keys, self.keys], dim=1)
+        seen = lidr_pass.attend(self.index, query, key, value, self.scale, position_embeddings)
         x = self.out.plus(seen.flatten(1), x)
-        normed = _normed(x, self.layer.post_attention_layernorm)
+        normed = self._normed(x, self.layer.post_attention_layernorm)
         return self.down.plus(self.up.times(normed, self.gate.activated(normed)), x)[None]
 
-
-def _normed(x: Float[Tensor, "time hidden"], norm: Any) -> Float[Tensor, "time hidden"]:
-    """A few rows at a time, since the operator keeps several copies in fp32: of a prompt in a quarter of the time."""
-    shape, weight, epsilon = norm.weight.shape, norm.weight, norm.variance_epsilon
-    if len(x) <= _ROWS_AT_ONCE:
-        return rms_norm(x, shape, weight, epsilon)
-    return torch.cat([rms_norm(rows, shape, weight, epsilon) for rows in torch.split(x, _ROWS_AT_ONCE)])
+    def _normed(self, x: Float[Tensor, "time hidden"], norm: Any) -> Float[Tensor, "time hidden"]:
+        """By the operator a few rows at a time, since it keeps copies in fp32: of a prompt in a quarter of the time."""
+        weight, epsilon = norm.weight, norm.variance_epsilon
+        if self.code is not None:
+            return self.code.normed(x, weight, epsilon)
+        parts = [rms_norm(rows, weight.shape, weight, epsilon) for rows in torch.split(x, _ROWS_AT_ONCE)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lidr import machine
-from lidr.engines.fused import FusedLayer, Turns, has_form
+from lidr.engines.fused import FusedLayer, has_form
+from lidr.engines.native.step import Native, native
 from lidr.engines.product import Product, alike, has_product
 from lidr.machine import GIB
 
@@ -71,9 +72,13 @@ def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
         layer: partial(one.part, place) for one in joined.values() for place, layer in enumerate(one.layers)
     }
     alone = _products(layer for layer in layers if layer not in parts)
-    turns = Turns()
-    whole = {la: FusedLayer(la, joined[la.self_attn.q_proj].product, alone, turns) for la in fused}
+    whole = {la: FusedLayer(la, joined[la.self_attn.q_proj].product, alone, _native(la)) for la in fused}
     return parts | alone | whole
+
+
+def _native(layer: Any) -> Native | None:
+    weight = layer.input_layernorm.weight
+    return native(weight.device, weight.dtype, len(weight))
 
 
 def _products(layers: Iterator[Any]) -> dict[nn.Module, Product]:

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from lidr.engines.native.build import library
 from lidr.engines.product import has_product
+
+COMPILED = pytest.mark.skipif(library() is None, reason="there is no C++ compiler here")
 
 LAID_OUT = [
     torch.float32,

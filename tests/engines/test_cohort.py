@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from lidr.engines import queries as queries_module
 from lidr.engines.cohort import Cohort
 from lidr.engines.queries import BLOCK, Queries
 
@@ -40,11 +38,9 @@ def row(cohort: Cohort, place: int) -> list[int]:
     return cohort.tokens[place, : cohort.lengths[place]].tolist()
 
 
-def seen(queries: Queries) -> tuple[list[int], list[list[int]]]:
-    """How many keys each row without guesses sees, and each token of the others."""
-    alone = [n for own in queries.alone for n in (own.mask(torch.float32)[:, 0] == 0).sum(-1).tolist()]
-    masks = (ahead.mask(1, torch.zeros(())) for ahead in queries.ahead)
-    return alone, [(mask == 0).sum(-1).tolist() for mask in masks]
+def seen(queries: Queries) -> list[int]:
+    """How many keys each row sees, where none has guesses."""
+    return (queries.mask(torch.float32)[:, 0] == 0).sum(-1).tolist()
 
 
 def test_room_is_a_multiple_of_the_block() -> None:
@@ -57,7 +53,7 @@ def test_a_token_is_seen_with_all_before_it() -> None:
     cohort.begin([9, 10])
     queries = computed(cohort)
     assert (queries.tokens.tolist(), queries.positions.tolist()) == ([9, 10], [3, 1])
-    assert seen(queries) == ([4, 2], [])
+    assert seen(queries) == [4, 2]
     cohort.go_on([[11], [12]])
     assert [row(cohort, 0), row(cohort, 1)] == [[5, 6, 7, 9], [8, 10]]
     assert cohort.newest == [11, 12]
@@ -73,12 +69,7 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
     assert queries.positions.tolist() == [3, 1, 2, 3, 4, 2]
     assert queries.counts == [1, 4, 1]
     assert [set(ids) for ids in queries.seen().tolist()] == [{5, 6, 7, 9}, *[{8, 10}] * 4, {1, 2, 3}]
-    assert seen(queries) == ([4, 2, 3], [[2, 3, 4, 5]])
-    (alone,) = queries.alone
-    assert isinstance(alone.taken, torch.Tensor)
-    assert (alone.rows, alone.taken.tolist()) == (slice(0, 3), [0, 1, 5])
-    (ahead,) = queries.ahead
-    assert (ahead.row, ahead.start, ahead.count, ahead.end) == (1, 1, 4, 5)
+    assert (queries.starts.tolist(), queries.lengths.tolist()) == ([0, 1, 5, 6], [3, 1, 2])
     cohort.go_on([[11], [20, 30], [12]])
     assert [row(cohort, place) for place in range(3)] == [[5, 6, 7, 9], [8, 10, 20], [1, 2, 3]]
     assert cohort.newest == [11, 30, 12]
@@ -86,22 +77,7 @@ def test_guesses_are_computed_behind_their_row_and_kept_where_they_were_right() 
     again = computed(cohort)
     assert again.positions.tolist() == [4, 3, 3]
     assert cohort.layers[0].keys[1, 1, :5, 0].tolist() == [8, 10, 20, 30, 22]
-    assert seen(again) == ([5, 4, 4], [])
-
-
-def test_rows_without_guesses_are_read_by_neighbours_of_like_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries_module, "_CALLS_BYTES", 1)
-    cohort = filled([1] * BLOCK, [2] * BLOCK, [3], [4], [5])
-    cohort.begin([5, 6, 7, 8, 9])
-    cohort.guesses = [(), (), (1, 1), (), ()]
-    queries = cohort.queries()
-    assert [(own.rows, own.room, own.taken) for own in queries.alone] == [
-        (slice(0, 2), 2 * BLOCK, slice(0, 2)),
-        (slice(3, 5), BLOCK, slice(5, 7)),
-    ]
-    assert [(a.row, a.start, a.count) for a in queries.ahead] == [(2, 2, 3)]
-    cohort.guesses = [(1,)] * 5
-    assert cohort.queries().alone == []
+    assert seen(again) == [5, 4, 4]
 
 
 def test_a_row_that_leaves_makes_place_for_the_last() -> None:

@@ -8,9 +8,10 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lidr.engines.cached_attention import Embeddings, Turns
 from lidr.engines.cohort import NO_PREFIX
 from lidr.engines.decoder import Decoder
-from lidr.engines.fused import FusedLayer, Turns, has_form
+from lidr.engines.fused import FusedLayer, has_form
 from lidr.engines.laid_out import LaidOut
 from lidr.engines.product import Product
 from tests import tiny
@@ -78,7 +79,9 @@ def test_layers_with_adapters_or_another_activation_are_left_alone() -> None:
 class Echo:
     """A pass whose attention is the query."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, embeddings: Embeddings
+    ) -> Tensor:
         return (query * scale).contiguous()
 
 

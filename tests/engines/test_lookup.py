@@ -18,6 +18,7 @@ from lidr.engines.queries import Queries
 from lidr.engines.transformers import TransformersEngine
 from lidr.models import load_model, load_tokenizer
 from lidr.paths import BUILTIN_LAB, resolve_model
+from tests.engines.processors import COMPILED
 
 COUNTED = list(range(100, 124))
 PLAIN = SamplingConfig(max_new_tokens=96, repetition_penalty=1.0)
@@ -108,6 +109,7 @@ def answered(
     return {c.key: c for some in engine.stream(REQUESTS, sampling) for c in some}
 
 
+@COMPILED
 @pytest.mark.parametrize("sampling", [PLAIN, PENALISED], ids=["plain", "penalised"])
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
 def test_answers_are_the_same_in_fewer_passes_and_any_batch(

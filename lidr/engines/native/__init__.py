@@ -1,0 +1,1 @@
+"""Code of the engine that is compiled where it runs."""
