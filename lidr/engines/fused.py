@@ -1,7 +1,8 @@
 """Decoder layers of Llama's form in few calls, on a CPU.
 
 With the few rows of a decoding step a layer's small operators take as long as its products, most of it to be called
-at all. Here a product adds the residual, activates or multiplies where it writes its result. The values are the layer's own but for the order of roundings.
+at all. Here a product adds the residual, activates or multiplies where it writes its result, and
+what is left is compiled code where there is any. The values are the layer's own but for the order of roundings.
 """
 
 from __future__ import annotations
