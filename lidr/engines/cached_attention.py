@@ -161,7 +161,7 @@ class Newest:
         for queries in self.queries:
             own = slice(start, start + len(queries))
             kept = queries.cohort.append(layer, queries.places(key.shape[1]), key[own], value[own])
-            out[own] = _newest(query[own], kept, queries.mask(query.dtype))
+            out[own] = newest(query[own], kept, queries.mask(query.dtype))
             start = own.stop
         return out
 
@@ -211,7 +211,7 @@ def _hidden(size: int, dtype: torch.dtype) -> Tensor:
     return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
 
 
-def _newest(query: Tensor, kept: KeysValues, mask: Tensor) -> Tensor:
+def newest(query: Tensor, kept: KeysValues, mask: Tensor) -> Tensor:
     """Attention of rows' newest tokens, (rows, heads, width). Heads that share keys read them once.
 
     Its sums in fp32 on a CPU do not depend on the room.

@@ -6,6 +6,7 @@ the matrix products of very few rows round otherwise than those of more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ class Decoder:
     Args:
         model: in evaluation mode; its attention is routed through `cached_attention` from now on.
     """
+
+    room = math.inf  # tokens of a row at most
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model, self.device = model, model.device
@@ -54,6 +57,10 @@ class Decoder:
         """
         cohort = Cohort(prompts, self.device)
         return cohort, self._prompts(cohort, prefixes)
+
+    def settled(self, cohort: Cohort) -> Cohort:
+        """Where the rows of a new cohort are answered from now on, behind those that are there already."""
+        return cohort
 
     def step(self, queries: Sequence[Queries]) -> Float[Tensor, "time vocabulary"]:
         """The logits after each row's newest token and after its guesses, cohort after cohort."""

@@ -148,10 +148,18 @@ class Flight:
         chosen = self._choose(logits, lambda: cohort.tokens, rows)
         cohort.begin(chosen)
         ended = self._let_go(cohort, rows, [[token] for token in chosen])
-        self._cohorts.append(cohort)
-        self._rows.append(rows)
+        self._settle(cohort, rows)
         self._land()
         return ended
+
+    def _settle(self, cohort: Cohort, rows: list[Row]) -> None:
+        settled = self.decoder.settled(cohort)
+        for there, own in zip(self._cohorts, self._rows, strict=True):
+            if there is settled:
+                own += rows
+                return
+        self._cohorts.append(settled)
+        self._rows.append(rows)
 
     def _shared(self, ids: tuple[int, ...]) -> Prefix:
         """What some prompts begin with, computed once while it is among the last few that were asked for."""

@@ -21,6 +21,7 @@ from lidr.engines.base import Completion, Request
 from lidr.engines.decoder import Decoder
 from lidr.engines.endings import Endings, stop_ids
 from lidr.engines.flight import Flight
+from lidr.engines.graphs import GraphDecoder, has_graphs
 from lidr.engines.laid_out import LaidOut
 from lidr.engines.paged import PagedEngine, serves
 from lidr.engines.plain import PlainEngine
@@ -31,6 +32,7 @@ from lidr.machine import GIB
 from lidr.memory import ran_out
 
 log = logging.getLogger(__name__)
+_ROOM = 256  # tokens that a row's room on CUDA is rounded up to
 _SHARE = 0.6  # of the available memory that keys and values may take
 
 
@@ -101,18 +103,20 @@ class TransformersEngine:
                 yield window.too_long
             if not window.requests:
                 continue
-            if not self._supports(window.requests):
-                while flight is not None and flight.rows:
-                    yield from _some(flight.advance())
+            longest = max(len(r.prompt) + r.limit for r in window.requests)
+            supported = self._supports(window.requests, longest)
+            if flight is not None and not (supported and longest <= flight.decoder.room):
+                yield from _landed(flight)
                 flight = None
+            if not supported:
                 yield from self._plain().answer(window.requests, sampling)
                 continue
-            flight = flight or self._take_off(sampling)
+            flight = flight or self._take_off(sampling, longest)
             flight.waiting.extend(window.requests)
             while flight.waiting:
                 yield from _some(flight.advance())
-        while flight is not None and flight.rows:
-            yield from _some(flight.advance())
+        if flight is not None:
+            yield from _landed(flight)
 
     def _paged(
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str]
@@ -128,20 +132,26 @@ class TransformersEngine:
         yield from engine.answer(fitting(), sampling)
         yield from _some(too_long)
 
-    def _take_off(self, sampling: SamplingConfig) -> Flight:
+    def _take_off(self, sampling: SamplingConfig, longest: int) -> Flight:
+        budget, places = self._token_budget(), self.batch_size
+        if has_graphs(self.model.device):
+            room = -(-longest // _ROOM) * _ROOM
+            places = max(1, min(places, budget // room))
+            decoder: Decoder = GraphDecoder(self.model, places, room)
+        else:
+            decoder = Decoder(self.model)
         return Flight(
-            Decoder(self.model),
+            decoder,
             self._endings,
             sampling,
-            self.batch_size,
-            self._token_budget(),
+            places,
+            budget,
             self.seed,
             self.prompt_lookup,
         )
 
-    def _supports(self, requests: list[Prepared]) -> bool:
+    def _supports(self, requests: list[Prepared], longest: int) -> bool:
         """Whether the model can be run here, by what is known of it and by a look at its first prompts."""
-        longest = max(len(r.prompt) + r.limit for r in requests)
         problem = obstacle(self.model, longest)
         if problem is None:
             if self._probe is None:
@@ -183,6 +193,11 @@ class TransformersEngine:
 def _neighbours(device: torch.device) -> int:
     """Processes that share the device's memory: those of a node its host's, none a GPU's."""
     return 1 if device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _landed(flight: Flight) -> Iterator[list[Completion]]:
+    while flight.rows:
+        yield from _some(flight.advance())
 
 
 def _some(completions: list[Completion]) -> Iterator[list[Completion]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lidr.training import kernels
+from lidr import kernels
 from lidr.training.numerics import autocast_dtype
 from lidr.training.pieces import row_pieces
 from lidr.training.products import times

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
-from lidr.training import kernels
+from lidr import kernels
 from lidr.training.numerics import autocast_dtype
 from lidr.training.pieces import row_pieces
 from lidr.training.products import times

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lidr.training import fused, head, kernels
+from lidr import kernels
+from lidr.training import fused, head
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1" and kernels.triton is not None
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -29,7 +30,7 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 @pytest.fixture(autouse=True)
 def on_the_cpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
     if INTERPRETED:
-        monkeypatch.setattr(kernels, "_on_device_of", lambda _: contextlib.nullcontext())
+        monkeypatch.setattr(kernels, "on_device_of", lambda _: contextlib.nullcontext())
         monkeypatch.setattr(kernels, "serves", lambda _: True)
 
 

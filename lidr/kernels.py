@@ -29,7 +29,7 @@ def jit(kernel: Any) -> Any:
     return kernel if triton is None else triton.jit(kernel)
 
 
-_on_device_of: Any = torch.cuda.device_of
+on_device_of: Any = torch.cuda.device_of
 _ELEMENTS = 2048  # of an elementwise program
 _VOCABULARY = 4096  # elements of a row of logits that are read at a time
 _PROGRAMS = 512  # that share the rows of a norm's weight gradient
@@ -44,7 +44,7 @@ def rms_forward(rows: Tensor, weight: Tensor, eps: float, offset: float, out: Te
     """Fills `out` with rows / rms * (offset + weight); returns 1 / rms of each row, fp32."""
     inverse = torch.empty(len(rows), 1, dtype=torch.float32, device=rows.device)
     width = rows.shape[1]
-    with _on_device_of(rows):
+    with on_device_of(rows):
         _rms_forward[(len(rows),)](
             rows, weight, out, inverse, width, eps, offset, triton.next_power_of_2(width), num_warps=8
         )
@@ -58,7 +58,7 @@ def rms_backward(
     count, width = rows.shape
     programs = min(count, _PROGRAMS)
     parts = torch.zeros(programs if trains else 1, width, dtype=torch.float32, device=rows.device)
-    with _on_device_of(rows):
+    with on_device_of(rows):
         _rms_backward[(programs if trains else count,)](
             grad,
             rows,
@@ -79,7 +79,7 @@ def rms_backward(
 def gate_forward(gate: Tensor, up: Tensor, out: Tensor) -> None:
     """Fills `out` with silu(gate) * up."""
     count = gate.numel()
-    with _on_device_of(gate):
+    with on_device_of(gate):
         _gate_forward[(triton.cdiv(count, _ELEMENTS),)](gate, up, out, count, _ELEMENTS)
 
 
@@ -88,7 +88,7 @@ def gate_backward(
 ) -> None:
     """Fills both gradients, and `product` with silu(gate) * up where it is given."""
     count = gate.numel()
-    with _on_device_of(gate):
+    with on_device_of(gate):
         _gate_backward[(triton.cdiv(count, _ELEMENTS),)](
             gate,
             up,
@@ -105,7 +105,7 @@ def gate_backward(
 def rotate(rows: Tensor, cos: Tensor, sin: Tensor, out: Tensor, sign: int) -> None:
     """Fills `out`, (tokens, heads, width) as `rows` is, with the rotation of `fused.rotate`; cos: (tokens, width)."""
     tokens, heads, width = rows.shape
-    with _on_device_of(rows):
+    with on_device_of(rows):
         _rotate[(tokens,)](
             rows,
             cos,
@@ -123,7 +123,7 @@ def softmax_forward(logits: Tensor, replace: bool) -> tuple[Tensor, Tensor]:
     """Each row's largest logit and its sum of exp(logit - max), fp32; exponentials in the logits' place if wished."""
     highest, sums = (torch.empty(len(logits), dtype=torch.float32, device=logits.device) for _ in range(2))
     width = logits.shape[1]
-    with _on_device_of(logits):
+    with on_device_of(logits):
         _softmax_forward[(len(logits),)](
             logits, highest, sums, width, logits.stride(0), _VOCABULARY, replace, num_warps=8
         )
@@ -133,7 +133,7 @@ def softmax_forward(logits: Tensor, replace: bool) -> tuple[Tensor, Tensor]:
 def softmax_backward(exponentials: Tensor, targets: Tensor, sums: Tensor, grad: Tensor) -> None:
     """Replaces exp(logit - max) by grad * (one_hot(target) - softmax)."""
     count, width = exponentials.shape
-    with _on_device_of(exponentials):
+    with on_device_of(exponentials):
         _softmax_backward[(count, triton.cdiv(width, _VOCABULARY))](
             exponentials, targets, sums, grad, width, exponentials.stride(0), _VOCABULARY, num_warps=8
         )
