@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+_FLASH_DTYPES, _FLASH_WIDTH = (torch.float16, torch.bfloat16), 256
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -39,3 +42,38 @@ def _obstacles(model: PreTrainedModel, longest: int) -> Iterator[str]:
         yield f"{name} attends to {window} tokens, and the longest sequence has {longest}"
     if getattr(config, "attn_logit_softcapping", None) is not None:
         yield f"{name} caps its attention scores"
+
+
+def has_varlen(query: Tensor) -> bool:
+    """Whether `varlen` takes such queries."""
+    return query.is_cuda and query.dtype in _FLASH_DTYPES and query.shape[-1] <= _FLASH_WIDTH
+
+
+def varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_ends: Tensor,
+    key_ends: Tensor,
+    longest_query: int,
+    longest_key: int,
+    scale: float,
+) -> Tensor:
+    """Causal attention of several sequences by one flash kernel; the mask is aligned to each one's last key.
+
+    Args:
+        query: (time, heads, width), sequence after sequence.
+        key, value: (keys, kv_heads, width).
+        query_ends, key_ends: 0 and where each sequence ends, int32.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    kernel = cast("Callable[..., Tensor]", varlen_attn)
+    ends = (query_ends, key_ends, longest_query, longest_key)
+    return kernel(query, key, value, *ends, scale=scale, window_size=(-1, 0), **_grouped(kernel))
+
+
+@cache
+def _grouped(kernel: Callable[..., Any]) -> dict[str, bool]:
+    """PyTorch 2.11 takes fewer heads of keys than of queries unasked, later ones want to be told."""
+    return {"enable_gqa": True} if "enable_gqa" in inspect.signature(kernel).parameters else {}

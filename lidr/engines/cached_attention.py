@@ -8,7 +8,8 @@ to know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from lidr.attention_interface import has_varlen, varlen
 from lidr.engines.cohort import Cohort, KeysValues, Prefix
 from lidr.engines.queries import Queries
 
@@ -115,6 +117,8 @@ class Prompts:
         """See `Pass`."""
         if embeddings is not None:
             query, key = (self._turns.turned(t, embeddings) for t in (query, key))
+        if has_varlen(query):
+            return self._at_once(layer, query, key, value, scale)
         kept = self.cohort.begin_layer(layer, key)
         out = query.new_zeros(query.shape)
         query, key, value = (t.transpose(0, 1) for t in (query, key, value))
@@ -135,6 +139,56 @@ class Prompts:
                 out[own] = _causal(query[:, own], keys, values, mask, scale)
             start = own.stop
         return out
+
+    def _at_once(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """All rows by one kernel; what is left of the pass is padding."""
+        places, kept = self._places, self.cohort.begin_layer(layer, key)
+        for kind, new in enumerate((key, value)):
+            for prefix, rows in places.prefixes:
+                kept[kind][rows, :, : len(prefix)] = prefix.layers[layer][kind]
+            kept[kind][places.rows, :, places.positions] = new[: len(places.rows)]
+        keys, values = (t[places.key_rows, :, places.key_positions] for t in kept)
+        ends = (places.query_ends, places.key_ends, places.longest_query, places.longest_key)
+        out = query.new_zeros(query.shape)
+        out[: len(places.rows)] = varlen(query[: len(places.rows)], keys, values, *ends, scale)
+        return out
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.cohort, self.prefixes)
+
+
+class Places:
+    """Where the tokens of prompts lie in their cohort, on its device.
+
+    Attributes:
+        rows, positions: of each new token.
+        key_rows, key_positions: of each token, those that prompts begin with included.
+        query_ends, key_ends: 0 and where the new and all tokens of each prompt end, int32.
+        prefixes: what prompts begin with, and which do.
+    """
+
+    def __init__(self, cohort: Cohort, prefixes: Sequence[Prefix]) -> None:
+        device = cohort.tokens.device
+        spans = [(len(p), length) for p, length in zip(prefixes, cohort.lengths, strict=True)]
+        self.rows, self.positions = _cells(spans, device)
+        self.key_rows, self.key_positions = _cells([(0, end) for _, end in spans], device)
+        lengths = [[end - begin for begin, end in spans], [end for _, end in spans]]
+        self.longest_query, self.longest_key = map(max, lengths)
+        self.query_ends, self.key_ends = (
+            torch.tensor([0, *accumulate(own)], dtype=torch.int32, device=device) for own in lengths
+        )
+        shared: dict[Prefix, list[int]] = {}
+        for row, prefix in enumerate(prefixes):
+            if len(prefix):
+                shared.setdefault(prefix, []).append(row)
+        self.prefixes = [(prefix, torch.tensor(rows, device=device)) for prefix, rows in shared.items()]
+
+
+def _cells(spans: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """Row and position of each token of every row's span."""
+    cells = [(row, place) for row, span in enumerate(spans) for place in range(*span)]
+    return torch.tensor(cells, device=device).T
 
 
 class Newest:

@@ -7,6 +7,7 @@ what is left is compiled code where there is any. The values are the layer's own
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,8 +25,12 @@ _ACTIVATIONS = ("silu", "swish")
 _ROWS_AT_ONCE = 128
 
 
-def has_form(layer: Any) -> bool:
-    """Whether a module is a layer that `FusedLayer` computes; one with adapters is not."""
+def has_form(layer: Any, usable: Callable[[object], bool] = has_product) -> bool:
+    """Whether a module is a layer that `FusedLayer` computes; one with adapters is not.
+
+    Args:
+        usable: whether a product can be made of a linear layer.
+    """
     kind = type(layer)
     if kind.__name__ not in _FORMS or not kind.__module__.startswith("transformers.models."):
         return False
@@ -33,7 +38,7 @@ def has_form(layer: Any) -> bool:
     if attention.config.hidden_act not in _ACTIVATIONS or attention.head_dim % 2:
         return False
     linear = [*(getattr(attention, n) for n in _ATTENTION), *(getattr(layer.mlp, n) for n in _MLP)]
-    if not all(map(has_product, linear)):
+    if not all(map(usable, linear)):
         return False
     return alike(linear[:3]) and len({module.weight.dtype for module in linear}) == 1
 
@@ -75,12 +80,20 @@ class FusedLayer:
             )
             return out
         x = hidden_states[0]
-        heads = self.qkv(self._normed(x, self.layer.input_layernorm)).view(len(x), -1, self.width)
-        query, key, value = torch.split(heads, [self.queries, self.keys, self.keys], dim=1)
+        query, key, value = self._heads(self._normed(x, self.layer.input_layernorm))
         seen = lidr_pass.attend(self.index, query, key, value, self.scale, position_embeddings)
         x = self.out.plus(seen.flatten(1), x)
         normed = self._normed(x, self.layer.post_attention_layernorm)
-        return self.down.plus(self.up.times(normed, self.gate.activated(normed)), x)[None]
+        return self.down.plus(self._gated(normed), x)[None]
+
+    def _heads(self, x: Float[Tensor, "time hidden"]) -> Sequence[Float[Tensor, "time heads width"]]:
+        """Queries, keys and values."""
+        heads = self.qkv(x).view(len(x), -1, self.width)
+        return torch.split(heads, [self.queries, self.keys, self.keys], dim=1)
+
+    def _gated(self, x: Float[Tensor, "time hidden"]) -> Float[Tensor, "time inner"]:
+        """SiLU(gate) * up."""
+        return self.up.times(x, self.gate.activated(x))
 
     def _normed(self, x: Float[Tensor, "time hidden"], norm: Any) -> Float[Tensor, "time hidden"]:
         """By the operator a few rows at a time, since it keeps copies in fp32: of a prompt in a quarter of the time."""

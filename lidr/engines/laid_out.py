@@ -1,4 +1,6 @@
-"""Linear layers on the CPU whose weights are laid out for its matrix kernels once, and not in every product.
+"""A model's layers as an engine computes them: on CUDA in few kernels (`fused_cuda`), on the CPU as follows.
+
+Linear layers whose weights are laid out for its matrix kernels once, and not in every product.
 
 A product with the few rows of a decoding step takes less time than the way of the weight into the layout that the
 kernel works on (oneDNN's blocked formats). A second copy of the weights is the price. Layers that read the same input
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 
 from lidr import machine
 from lidr.engines.fused import FusedLayer, has_form
+from lidr.engines.fused_cuda import CudaLayer, has_cuda_form
 from lidr.engines.native.step import Native, native
 from lidr.engines.product import Product, alike, has_product
 from lidr.machine import GIB
@@ -52,6 +55,8 @@ class LaidOut:
 
 def _lay_out(model: nn.Module) -> dict[nn.Module, Forward]:
     """Nothing where the device, the precision or the memory does not allow it."""
+    if all(weight.is_cuda for weight in model.parameters()):
+        return {layer: CudaLayer(layer) for layer in filter(has_cuda_form, model.modules())}
     layers: list[Any] = [module for module in model.modules() if has_product(module)]
     weights: dict[int, Tensor] = {id(layer.weight): layer.weight for layer in layers}
     if not layers:

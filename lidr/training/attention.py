@@ -9,22 +9,19 @@ by segment.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from inspect import signature
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from lidr.attention_interface import has_varlen, varlen
 from lidr.training.cpu_attention import segment_attention
 from lidr.training.numerics import autocast_dtype
 from lidr.training.segments import Segments
 
 PACKED = "lidr_packed"
-_FLASH_DTYPES = (torch.float16, torch.bfloat16)
-_FLASH_WIDTH = 256
 
 
 def packed_attention(
@@ -53,7 +50,7 @@ def packed_attention(
     query, key, value = (_autocast(t) for t in (query, key, value))
     if query.device.type == "cpu":
         return _on_cpu(query, key, value, packed_segments, scale, keep_weights), None
-    if query.is_cuda and query.dtype in _FLASH_DTYPES and query.shape[-1] <= _FLASH_WIDTH:
+    if has_varlen(query):
         return _varlen(query, key, value, packed_segments, scale), None
     return _by_segment(query, key, value, packed_segments, scale), None
 
@@ -68,11 +65,9 @@ _on_cpu: Callable[..., Tensor] = torch.compiler.disable(segment_attention)  # ty
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
-    """One kernel; it aligns the causal mask to the last key, so that a segment sees all of its prefix."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    tables, kernel = segments.tables, cast("Callable[..., Tensor]", varlen_attn)
-    out = kernel(
+    """One kernel; a segment sees all of its prefix."""
+    tables = segments.tables
+    out = varlen(
         query[0].transpose(0, 1),
         key[0].index_select(1, tables.key_index).transpose(0, 1),
         value[0].index_select(1, tables.key_index).transpose(0, 1),
@@ -80,17 +75,9 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
         tables.key_ends,
         segments.longest_query,
         segments.longest_key,
-        scale=scale,
-        window_size=(-1, 0),
-        **_grouped(kernel),
+        scale,
     )
     return out[None]
-
-
-@cache
-def _grouped(kernel: Callable[..., Any]) -> dict[str, bool]:
-    """PyTorch 2.11 takes fewer heads of keys than of queries unasked, later ones want to be told."""
-    return {"enable_gqa": True} if "enable_gqa" in signature(kernel).parameters else {}
 
 
 def _by_segment(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
 
-from lidr.engines.cached_attention import Newest, _causal, _in_blocks, _seen, _weighted
+from lidr.engines import cached_attention
+from lidr.engines.cached_attention import Newest, Prompts, _causal, _in_blocks, _seen, _weighted
+from lidr.engines.cohort import NO_PREFIX, Cohort, KeysValues, Prefix
 from tests.engines.attending import attended
 
 KEYS = 2048
@@ -52,3 +56,52 @@ def test_other_rows_change_no_bit_in_fp32() -> None:
     whole = attended(Newest, [0] * 5, torch.float32)[0]
     part = attended(Newest, [0] * 5, torch.float32, slice(1, 4))[0]
     assert torch.equal(whole[1:4], part)
+
+
+def test_prompts_at_once_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU's kernel is given; two openings, and a prompt without one."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    openings = [
+        Prefix(range(n), {layer: KeysValues(*(drawn(1, 2, n, 8) for _ in range(2))) for layer in range(2)})
+        for n in (9, 4)
+    ]
+    prefixes = [openings[0], NO_PREFIX, openings[1], openings[0]]
+    lengths = [20, 7, 5, 70]
+    time = sum(lengths) - sum(map(len, prefixes))
+    qkv = [[drawn(time + 3, n, 8) for n in (4, 2, 2)] for _ in range(2)]
+    found = []
+    for at_once in (False, True):
+        monkeypatch.setattr(cached_attention, "has_varlen", lambda _, at_once=at_once: at_once)
+        monkeypatch.setattr(cached_attention, "varlen", one_by_one)
+        cohort = Cohort([[1] * n for n in lengths], torch.device("cpu"))
+        own = Prompts(cohort, prefixes)
+        outs = [own.attend(layer, *tensors, 0.3) for layer, tensors in enumerate(qkv)]
+        found.append([*outs, *(t for kept in cohort.layers.values() for t in kept)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def one_by_one(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_ends: Tensor,
+    key_ends: Tensor,
+    longest_query: int,
+    longest_key: int,
+    scale: float,
+) -> Tensor:
+    """What `varlen` computes, a sequence at a time, in other operators."""
+    out = []
+    assert (longest_query, longest_key) == (int(query_ends.diff().max()), int(key_ends.diff().max()))
+    for q, k in zip(pairwise(query_ends.tolist()), pairwise(key_ends.tolist()), strict=True):
+        keys, values = (t[slice(*k)].repeat_interleave(2, 1) for t in (key, value))
+        scores = torch.einsum("qhw,khw->hqk", query[slice(*q)], keys) * scale
+        new, length = scores.shape[1:]
+        hidden = torch.arange(length) > torch.arange(length - new, length)[:, None]
+        out.append(torch.einsum("hqk,khw->qhw", scores.masked_fill(hidden, -torch.inf).softmax(-1), values))
+    return torch.cat(out)

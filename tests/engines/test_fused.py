@@ -12,6 +12,7 @@ from lidr.engines.cached_attention import Embeddings, Turns
 from lidr.engines.cohort import NO_PREFIX
 from lidr.engines.decoder import Decoder
 from lidr.engines.fused import FusedLayer, has_form
+from lidr.engines.fused_cuda import CudaLayer, has_cuda_form
 from lidr.engines.laid_out import LaidOut
 from lidr.engines.product import Product
 from tests import tiny
@@ -122,3 +123,16 @@ def test_products_by_hand() -> None:
     assert product.plus(x, other).item() == 9
     assert product.times(x, other).item() == 14
     assert product.activated(x).item() == pytest.approx(7 / (1 + 2.718281828**-7), rel=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2"])
+def test_layers_for_cuda_give_the_same(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By PyTorch's operators where there are no kernels; Qwen2's have a bias."""
+    model = cases.model(family)
+    expected = logits(model)
+    layers = list(filter(has_cuda_form, model.modules()))
+    assert len(layers) == model.config.num_hidden_layers
+    for layer in layers:
+        monkeypatch.setattr(layer, "forward", CudaLayer(layer), raising=False)
+    torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
