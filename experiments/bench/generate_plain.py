@@ -39,9 +39,11 @@ class PlainGenerate:
         prompts = self.chat.batch_prompt_ids([(r.user, r.prefill) for r in batch])
         width, pad = max(map(len, prompts)), neutral_padding(prompts, self.chat.pad_id)
         stops = sorted({text for request in batch for text in request.stop})
+        ids = [[pad] * (width - len(p)) + p for p in prompts]
+        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
         output = self.model.generate(  # type: ignore[operator]
-            input_ids=torch.tensor([[pad] * (width - len(p)) + p for p in prompts]),
-            attention_mask=torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts]),
+            input_ids=torch.tensor(ids, device=self.model.device),
+            attention_mask=torch.tensor(mask, device=self.model.device),
             do_sample=sampling.temperature > 0,
             max_new_tokens=sampling.max_new_tokens,
             repetition_penalty=sampling.repetition_penalty,

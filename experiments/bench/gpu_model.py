@@ -39,9 +39,9 @@ def words(shape: ModelShape) -> int:
     return shape.vocabulary - len(SPECIAL)
 
 
-def build(folder: Path, shape: ModelShape, device: str) -> None:
-    """Writes weights (bf16) and tokenizer."""
-    config = LlamaConfig(
+def llama(shape: ModelShape) -> LlamaConfig:
+    """A shape's configuration."""
+    return LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
@@ -56,9 +56,13 @@ def build(folder: Path, shape: ModelShape, device: str) -> None:
         bos_token_id=1,
         eos_token_id=4,
     )
+
+
+def build(folder: Path, shape: ModelShape, device: str) -> None:
+    """Writes weights (bf16) and tokenizer."""
     torch.manual_seed(0)
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(llama(shape), dtype=torch.bfloat16)
     model.save_pretrained(folder)
     tokenizer(words(shape)).save_pretrained(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
+from lidr.engines import transformers
 from lidr.engines.base import Request
+from lidr.engines.graphs import GraphDecoder
 from lidr.engines.paged import PagedEngine
 from lidr.engines.transformers import TransformersEngine
 from tests import tiny
@@ -63,6 +66,54 @@ def test_greedy_answers_are_those_of_plain_generate(
     expected = {r.key: plain(engine, r, penalty) for r in REQUESTS}
     assert texts(engine, replace(GREEDY, repetition_penalty=penalty)) == expected
     assert bool(served) == (penalty == 1.0)
+
+
+def test_passes_are_captured(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One graph for each number of rows, and no more; what they replay is what the model computes."""
+    made: list[GraphDecoder] = []
+
+    class Watched(GraphDecoder):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(transformers, "GraphDecoder", Watched)
+    penalised = replace(GREEDY, repetition_penalty=1.1)
+    captured = texts(engine, penalised)
+    (decoder,) = made
+    assert decoder._captures
+    assert 1 <= len(decoder._graphs) <= 4
+    monkeypatch.setattr(Watched, "_capture", lambda *_: None)
+    assert texts(engine, penalised) == captured
+    assert not made[1]._graphs
+
+
+def test_a_model_that_waits_for_the_gpu_is_called(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "lidr.engines")
+    penalised = replace(GREEDY, repetition_penalty=1.1)
+    expected = texts(engine, penalised)
+    handle = engine.model.lm_head.register_forward_pre_hook(lambda *_: torch.cuda.synchronize())
+    try:
+        assert texts(engine, penalised) == expected
+    finally:
+        handle.remove()
+    assert "passes are not captured" in caplog.text
+    assert texts(engine, penalised) == expected
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_answers_in_bf16_and_fp32_repeat(precision: torch.dtype) -> None:
+    """By engines of their own, prompts by one kernel in bf16; the same requests in the same order."""
+    found = [
+        texts(
+            TransformersEngine(tiny.model().to("cuda", precision), ChatFormat(tiny.tokenizer(), None), 4),
+            replace(GREEDY, repetition_penalty=1.1),
+        )
+        for _ in range(2)
+    ]
+    assert found[0] == found[1]
 
 
 def test_sampled_answers_repeat(engine: TransformersEngine) -> None:

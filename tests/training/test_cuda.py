@@ -19,6 +19,7 @@ from lidr.training.module import PreferenceModule
 from lidr.training.segments import Segment, Segments
 from tests.training.cases import LENGTHS, definition, model, token_pairs_of
 from tests.training.conftest import LORA, MakeJob
+from tests.training.test_same_bytes import trained, written
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 DEVICE = torch.device("cuda")
@@ -112,6 +113,17 @@ def test_a_step_in_bf16_starts_at_ln_2_and_never_waits(
     assert first["train/dpo"] == pytest.approx(0.6931472, abs=1e-6)
     assert first["train/margin"] == 0.0
     assert last["train/loss"] < first["train/loss"]
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed", "shared"])
+@pytest.mark.parametrize("overrides", [{}, LORA], ids=["full", "lora"])
+def test_the_same_seed_is_the_same_bytes(
+    make_job: MakeJob, tmp_path: Path, overrides: dict[str, Any], layout: str
+) -> None:
+    """Model, metrics and reference of two trainings; see docs/determinism.md."""
+    given = GPU | {"training.layout": layout} | overrides
+    first, second = (trained(make_job, tmp_path / name, given) for name in ("a", "b"))
+    assert written(first) == written(second)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of its own code
