@@ -6,9 +6,9 @@
 Prompts are as long as the paper's. `answers` have a repetition penalty of 1.1 and end at any of so many tokens that
 their lengths are spread around --mean-length, as real answers' are; `translations` have no penalty and all run to
 their limit, since random weights run in circles: continuous batches gain nothing there, and what is compared is the
-speed of a step. A contestant is lidr-<batch_size>, paged-<batch_size> (transformers' continuous batching, for translations) or
-generate-<batch>, all with one model in one process. The clock runs from the first request to the last completion,
-after a warm-up of as many requests as the batch has, 16 tokens each.
+speed of a step. A contestant is lidr-<batch_size>, paged-<batch_size> (transformers' continuous batching, for
+translations) or generate-<batch>, all with one model in one process. The clock runs from the first request to the last
+completion, after a warm-up of as many requests as the batch has, 16 tokens each (paged: of the whole workload).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 
 from experiments.bench.generate_plain import PlainGenerate
 from experiments.bench.gpu import device_name, say
@@ -32,8 +32,9 @@ from experiments.bench.gpu_model import SHAPES, SPECIAL, llama, tokenizer, words
 from experiments.bench.pairs import LEVELS, PROMPT_TOKENS
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
-from lidr.engines import transformers as engine
-from lidr.engines.base import Completion, Engine, Request
+from lidr.engines.base import Completion, Engine, FinishReason, Request
+from lidr.engines.endings import stop_ids
+from lidr.engines.transformers import TransformersEngine
 from lidr.training.shapes import ModelShape
 
 LIDR, PAGED, GENERATE = KINDS = ("lidr", "paged", "generate")
@@ -140,13 +141,19 @@ def measure(
     limit = args.max_new_tokens if answers else args.translation_tokens
     sampling = SamplingConfig(max_new_tokens=limit, repetition_penalty=1.1 if answers else 1.0)
     own = made(kind, int(size), model, chat)
-    answered(own, requests[: int(size)], replace(sampling, max_new_tokens=WARM_UP_TOKENS), args.device)
+    if kind == PAGED:  # its cache and its graphs are made for a workload
+        answered(own, requests, sampling, args.device)
+    else:
+        short = replace(sampling, max_new_tokens=WARM_UP_TOKENS)
+        answered(own, requests[: int(size)], short, args.device)
     if args.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
     completions = answered(own, requests, sampling, args.device)
     seconds = time.perf_counter() - started
     peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else 0
+    if isinstance(own, Paged):
+        own.close()
     if sorted(c.key for c in completions) != sorted(r.key for r in requests):
         raise SystemExit(f"{contestant} {workload}: not every request was answered once")
     run = Run(contestant, workload, sum(c.tokens for c in completions), seconds, peak)
@@ -158,26 +165,43 @@ def measure(
 
 
 def made(kind: str, size: int, model: PreTrainedModel, chat: ChatFormat) -> Engine:
-    """A contestant's engine; lidr's answers everything by itself, the paged one what it can."""
-    if kind == GENERATE:
-        return PlainGenerate(model, chat, size)
-    own = engine.TransformersEngine(model, chat, size)
-    return own if kind == PAGED else _Unpaged(own)
+    """A contestant's engine."""
+    if kind == LIDR:
+        return TransformersEngine(model, chat, size)
+    return PlainGenerate(model, chat, size) if kind == GENERATE else Paged(model, chat, size)
 
 
-class _Unpaged:
-    """lidr's engine without transformers' continuous batching."""
+class Paged:
+    """transformers' own continuous batching; see `lidr.engines.base.Engine`. It knows no repetition penalty."""
 
-    def __init__(self, own: engine.TransformersEngine) -> None:
-        self._own = own
+    def __init__(self, model: PreTrainedModel, chat: ChatFormat, batch: int) -> None:
+        self.model, self.chat, self.batch = model, chat, batch
 
-    def stream(self, *asked: object) -> Iterator[list[Completion]]:
-        serves: Callable[..., bool] = engine.serves
-        engine.serves = lambda *_: False
-        try:
-            yield from self._own.stream(*asked)  # type: ignore[arg-type]
-        finally:
-            engine.serves = serves
+    def stream(
+        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str] = frozenset()
+    ) -> Iterator[list[Completion]]:
+        """All at once, when all have ended."""
+        asked = [r for r in requests if r.key not in done]
+        outputs = self.model.generate_batch(  # type: ignore[operator]
+            inputs=self.chat.batch_prompt_ids([r.turn for r in asked]),
+            generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
+                do_sample=sampling.temperature > 0,
+                max_new_tokens=sampling.max_new_tokens,
+                eos_token_id=sorted(stop_ids(self.model, self.chat)),
+                pad_token_id=self.chat.pad_id,
+            ),
+            continuous_batching_config=ContinuousBatchingConfig(max_requests_per_batch=self.batch),
+            persistent_manager=True,
+        )
+        found = [output.generated_tokens for output in outputs.values()]
+        yield [
+            Completion(r.key, self.chat.decode(ids), FinishReason.LENGTH, len(ids))
+            for r, ids in zip(asked, found, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Frees its cache."""
+        self.model.destroy_cached_continuous_batching_manager()  # type: ignore[operator]
 
 
 def answered(

@@ -16,7 +16,7 @@ from lidr.engines.cohort import KeysValues
 from lidr.kernels import constexpr, jit, tl, triton
 
 _KEYS = 64  # that a program reads at a time
-_LEAST_HEADS = 16  # rows of the smallest matrix product
+_LEAST = 16  # rows and columns of the smallest matrix product
 
 
 class SlotPass:
@@ -90,8 +90,8 @@ def attended(
             *kept.keys.stride()[:3],
             width,
             group,
-            max(_LEAST_HEADS, triton.next_power_of_2(group)),
-            triton.next_power_of_2(width),
+            max(_LEAST, triton.next_power_of_2(group)),
+            max(_LEAST, triton.next_power_of_2(width)),
             _KEYS,
             embeddings is not None,
             query.dtype == torch.float32,

@@ -23,7 +23,6 @@ from lidr.engines.endings import Endings, stop_ids
 from lidr.engines.flight import Flight
 from lidr.engines.graphs import GraphDecoder, has_graphs
 from lidr.engines.laid_out import LaidOut
-from lidr.engines.paged import PagedEngine, serves
 from lidr.engines.plain import PlainEngine
 from lidr.engines.prepare import Prepared, windows
 from lidr.engines.probe import Probe, disagreement
@@ -94,9 +93,6 @@ class TransformersEngine:
     def _stream(
         self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str]
     ) -> Iterator[list[Completion]]:
-        if serves(self.model, sampling):
-            yield from self._paged(requests, sampling, done)
-            return
         flight: Flight | None = None
         for window in windows(requests, self.chat, sampling, self._context, done):
             if window.too_long:
@@ -117,20 +113,6 @@ class TransformersEngine:
                 yield from _some(flight.advance())
         if flight is not None:
             yield from _landed(flight)
-
-    def _paged(
-        self, requests: Iterable[Request], sampling: SamplingConfig, done: Container[str]
-    ) -> Iterator[list[Completion]]:
-        engine = PagedEngine(self.model, self.chat, self._endings, self.batch_size)
-        too_long: list[Completion] = []
-
-        def fitting() -> Iterator[Prepared]:
-            for window in windows(requests, self.chat, sampling, self._context, done):
-                too_long.extend(window.too_long)
-                yield from window.requests
-
-        yield from engine.answer(fitting(), sampling)
-        yield from _some(too_long)
 
     def _take_off(self, sampling: SamplingConfig, longest: int) -> Flight:
         budget, places = self._token_budget(), self.batch_size

@@ -115,8 +115,10 @@ def test_rows_come_and_go() -> None:
 
 @pytest.mark.skipif(not (CUDA or INTERPRETED), reason="neither a CUDA device nor Triton's interpreter")
 @pytest.mark.parametrize("turned", [True, False])
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=str)
-@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(6, 2, 32), (9, 3, 64), (4, 4, 24), (32, 1, 16)])
+@pytest.mark.parametrize(
+    ("dtype", "close"), [(torch.float32, 1e-5), (torch.float16, 4e-3), (torch.bfloat16, 2e-2)], ids=str
+)
+@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(6, 2, 32), (9, 3, 64), (4, 4, 24), (32, 1, 8)])
 def test_the_kernel(
     heads: int,
     kv_heads: int,
@@ -127,6 +129,8 @@ def test_the_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Against sums by hand in fp64; slots of no, one, a block's and many tokens."""
+    if not CUDA and dtype == torch.bfloat16:
+        pytest.skip("Triton's interpreter multiplies no bf16")
     if not CUDA:
         monkeypatch.setattr(kernels, "on_device_of", lambda _: contextlib.nullcontext())
     lengths, generator = [0, 1, 64, 65, 150], torch.Generator().manual_seed(0)

@@ -17,9 +17,6 @@ from lidr.config import Precision, SamplingConfig
 from lidr.engines import prepare
 from lidr.engines.base import Completion, FinishReason, Request
 from lidr.engines.decoder import Decoder
-from lidr.engines.endings import Endings, stop_ids
-from lidr.engines.paged import PagedEngine, serves
-from lidr.engines.prepare import Prepared
 from lidr.engines.transformers import TransformersEngine
 from lidr.errors import LidrError
 from lidr.lab.world import problems, render_prompt
@@ -226,45 +223,6 @@ def test_a_model_that_answers_otherwise_is_run_by_its_own_code(
     found = answers(TransformersEngine(model, chat, 4).stream(REQUESTS, GREEDY))
     assert "gives other logits there" in caplog.text
     assert {k: c.text for k, c in found.items()} == {r.key: alone(model, chat, r, GREEDY) for r in REQUESTS}
-
-
-def test_transformers_own_continuous_batching(chat: ChatFormat) -> None:
-    """What serves CUDA, on the CPU: the same answers, handed over as earlier ones end."""
-    model = tiny.model()
-    sampling = SamplingConfig(max_new_tokens=8, repetition_penalty=1.0)
-    endings = Endings(chat, stop_ids(model, chat))
-    (window,) = prepare.windows(REQUESTS, chat, sampling, 256, frozenset())
-    found = answers(PagedEngine(model, chat, endings, 2, blocks=16).answer(window.requests, sampling))
-    assert found == answers(TransformersEngine(model, chat, 4).stream(REQUESTS, sampling))
-    assert not serves(model, sampling)
-
-
-def test_one_manager_serves_all_windows(chat: ChatFormat, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[int] = []
-
-    def answer(
-        self: PagedEngine, requests: Iterable[Prepared], _: SamplingConfig
-    ) -> Iterator[list[Completion]]:
-        started.append(self.batch_size)
-        for prepared in requests:
-            yield [Completion(prepared.request.key, "", FinishReason.STOP, 1)]
-
-    monkeypatch.setattr(prepare, "WINDOW", 4)
-    monkeypatch.setattr("lidr.engines.transformers.serves", lambda model, sampling: True)
-    monkeypatch.setattr(PagedEngine, "answer", answer)
-    found = answers(
-        TransformersEngine(tiny.model(), chat, 4).stream([*REQUESTS, Request("long", "x" * 256)], GREEDY)
-    )
-    assert started == [4]
-    assert {k for k, c in found.items() if c.finish_reason is FinishReason.STOP} == {r.key for r in REQUESTS}
-    assert found["long"].finish_reason is FinishReason.TOO_LONG
-
-
-def test_without_requests_no_manager_is_started(chat: ChatFormat, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny.model()
-    monkeypatch.setattr(type(model), "continuous_batching_context_manager", None)
-    engine = PagedEngine(model, chat, Endings(chat, stop_ids(model, chat)), 2)
-    assert list(engine.answer([], GREEDY)) == []
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
