@@ -80,6 +80,12 @@ class Turns:
         self._cos: Tensor | None = None
         self._both: Embeddings | None = None
 
+    def both(self, query: Tensor, key: Tensor, embeddings: Embeddings | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys at their positions; as they are where there are no embeddings."""
+        if embeddings is None:
+            return query, key
+        return self.turned(query, embeddings), self.turned(key, embeddings)
+
     def turned(
         self, heads: Float[Tensor, "time heads width"], embeddings: Embeddings
     ) -> Float[Tensor, "time heads width"]:
@@ -115,8 +121,7 @@ class Prompts:
         embeddings: Embeddings | None = None,
     ) -> Tensor:
         """See `Pass`."""
-        if embeddings is not None:
-            query, key = (self._turns.turned(t, embeddings) for t in (query, key))
+        query, key = self._turns.both(query, key, embeddings)
         if has_varlen(query):
             return self._at_once(layer, query, key, value, scale)
         kept = self.cohort.begin_layer(layer, key)
@@ -207,8 +212,7 @@ class Newest:
         embeddings: Embeddings | None = None,
     ) -> Tensor:
         """See `Pass`."""
-        if embeddings is not None:
-            query, key = (self._turns.turned(t, embeddings) for t in (query, key))
+        query, key = self._turns.both(query, key, embeddings)
         query = query * scale
         out = query.new_zeros(query.shape)
         start = 0

@@ -43,13 +43,15 @@ class GraphDecoder(Decoder):
         model: in evaluation mode.
         places: rows at most.
         room: tokens of a row at most.
+        captures: whether passes are captured, where they can be.
     """
 
-    def __init__(self, model: PreTrainedModel, places: int, room: int) -> None:
+    def __init__(self, model: PreTrainedModel, places: int, room: int, *, captures: bool = True) -> None:
         super().__init__(model)
         self.slots, self.room = Slots(places, room, self.device), room
         self._inputs = torch.zeros(2, places, dtype=torch.long, device=self.device)
-        self._captures, self._graphs = has_graphs(self.device), dict[int, _Captured]()
+        self._captures = captures and has_graphs(self.device)
+        self._graphs: dict[int, _Captured] = {}
 
     def settled(self, cohort: Cohort) -> Cohort:
         """See `Decoder`."""

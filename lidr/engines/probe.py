@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from lidr.attention_interface import base_model
 from lidr.engines.cohort import NO_PREFIX, Cohort
 from lidr.engines.decoder import Decoder
+from lidr.engines.graphs import GraphDecoder, has_graphs
 from lidr.memory import ran_out
 
 _TOKENS = 96
@@ -42,11 +43,11 @@ def disagreement(model: PreTrainedModel, prompts: Sequence[Sequence[int]], atten
     one_more = [[*ids, ids[-1]] for ids in pair]
     base_model(model).set_attn_implementation(attention)
     expected = [_own(model, ids) for ids in (*pair, *one_more)]
-    decoder = Decoder(model)
+    decoder = _decoder(model)
     try:
         cohort, first = decoder.admit(pair, [NO_PREFIX, NO_PREFIX])
         cohort.begin([ids[-1] for ids in pair])
-        found = torch.cat([first, decoder.step([cohort.queries()])])
+        found = torch.cat([first, decoder.step([decoder.settled(cohort).queries()])])
     except Exception as error:  # whatever the model's own code raises
         if ran_out(error):
             raise
@@ -56,6 +57,13 @@ def disagreement(model: PreTrainedModel, prompts: Sequence[Sequence[int]], atten
     if not off <= _TOLERANCE.get(model.dtype, 0.1):
         return Probe(f"{_name(model)} gives other logits there (off by {off:.2g} of their spread)", 1)
     return Probe(None, _bytes_per_token(cohort))
+
+
+def _decoder(model: PreTrainedModel) -> Decoder:
+    """As it will be asked, for the two prompts."""
+    if has_graphs(model.device):
+        return GraphDecoder(model, 2, _TOKENS + 1, captures=False)
+    return Decoder(model)
 
 
 def _own(model: PreTrainedModel, ids: list[int]) -> Tensor:

@@ -43,8 +43,7 @@ class SlotPass:
         kept = self.layers[layer]
         if kernels.serves(query):
             return attended(query, key, value, kept, self.lengths, scale, embeddings)
-        if embeddings is not None:
-            query, key = (self._turns.turned(t, embeddings) for t in (query, key))
+        query, key = self._turns.both(query, key, embeddings)
         return self._by_operators(query * scale, key, value, kept)
 
     def _by_operators(self, query: Tensor, key: Tensor, value: Tensor, kept: KeysValues) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lidr import kernels
 from lidr.chat import ChatFormat
 from lidr.config import SamplingConfig
-from lidr.engines import prepare, transformers
+from lidr.engines import prepare, probe, transformers
 from lidr.engines.base import Completion, Request
 from lidr.engines.cached_attention import Turns
 from lidr.engines.cohort import Cohort, KeysValues
@@ -72,6 +72,19 @@ def test_answers_are_those_of_cohorts(
     monkeypatch.undo()
     assert found == answers(engine(4).stream(REQUESTS, sampling))
     assert len(decoders) == 1
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_first_prompts_are_looked_at_in_slots(wrong: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that would answer otherwise there is found."""
+    monkeypatch.setattr(probe, "has_graphs", lambda _: True)
+    right = SlotPass.attend
+    if wrong:
+        monkeypatch.setattr(SlotPass, "attend", lambda self, *asked: right(self, *asked).roll(1, 0))
+    model = tiny.model()
+    found = probe.disagreement(model, [list(range(5, 40)), list(range(70, 80))], "sdpa")
+    assert (found.problem is not None) == wrong
+    assert wrong or found.bytes_per_token == 2 * 2 * 2 * 8 * 4  # keys and values, layers, heads, width, fp32
 
 
 def test_longer_rows_get_new_slots(decoders: list[GraphDecoder], monkeypatch: pytest.MonkeyPatch) -> None:

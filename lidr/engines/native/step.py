@@ -109,8 +109,9 @@ class NativeNewest:
     def _begin(self, query: Tensor, key: Tensor, scale: float, embeddings: Embeddings | None) -> None:
         """What all layers of the pass share."""
         threads, (tokens, heads, width) = torch.get_num_threads(), query.shape
-        turned = torch.empty(tokens, heads, width)
-        scores = torch.empty(threads, _TOGETHER, max(own.cohort.room for own in self.queries))
+        turned = torch.empty(tokens, heads, width, dtype=torch.float32)
+        room = max(own.cohort.room for own in self.queries)
+        scores = torch.empty(threads, _TOGETHER, room, dtype=torch.float32)
         angles = [t[0].to(self.code.dtype).contiguous() for t in embeddings or ()]
         self._held += [turned, scores, *angles]
         start = 0
