@@ -67,7 +67,10 @@ class GraphDecoder(Decoder):
         own = torch.tensor([self.slots.newest, self.slots.lengths])
         self._inputs[:, :rows].copy_(own, non_blocking=True)
         self._inputs[:, rows:size].zero_()
-        return self._logits(size)[:rows]
+        if self.device.type != "cuda":
+            return self._logits(size)[:rows]
+        with torch.cuda.device(self.device):  # a graph is captured on the current device
+            return self._logits(size)[:rows]
 
     def _logits(self, size: int) -> Float[Tensor, "size vocabulary"]:
         captured = self._graphs.get(size)
