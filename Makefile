@@ -41,7 +41,7 @@ bench-train: $(READY) $(SMOLLM2)/model.safetensors ## lidr's training against TR
 bench-train-gpu: $(READY) ## the same on one GPU, in the shape of Llama-3 8B, under 8 minutes
 	$(BIN)/python -m experiments.bench.gpu --out outputs/bench-train-gpu
 
-bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about 40 minutes
+bench-generate: $(READY) $(SMOLLM2)/model.safetensors ## lidr's generation against plain generate and vLLM, about two hours
 	$(BIN)/python -m experiments.bench.generate
 
 bench-generate-gpu: $(READY) ## generation on one GPU, in the shape of Llama-3 8B, about 2 minutes

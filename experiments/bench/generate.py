@@ -39,7 +39,7 @@ from lidr.errors import LidrError
 from lidr.models import load_tokenizer
 
 PRECISIONS = ("bf16", "fp32")
-ROUNDS: Mapping[str, int] = {"bf16": 5, "fp32": 1}
+ROUNDS: Mapping[str, int] = {"bf16": 3, "fp32": 1}
 REQUESTS, SCAN_REQUESTS, MAX_NEW_TOKENS, THREADS = 64, 64, 512, 2
 STORED_BATCH, STORED_SEED = 32, 1_000_000
 ALIKE = 0.99
